@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * base: errors, files, text, settings and the words the other rooms share.
+ *
+ * Used inside slurmstepd and srun as well as in sckpt's own programs: nothing
+ * here exits the process, installs a signal handler or keeps global state.
+ *
+ * Convention of every room: a function that can fail returns 0 (or a count)
+ * on success and -1 on failure, with the reason in its last argument, a
+ * struct err that the caller owns. The first cause stays; callers on the way
+ * up only put context in front of it.
+ */
+#ifndef SCKPT_BASE_H
+#define SCKPT_BASE_H
+
+#include <spawn.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <time.h>
+
+/* ---- errors (error.c) ------------------------------------------------- */
+
+/* Fixed size, so that failing needs no memory. One sentence, no newline. */
+struct err {
+	char text[640];
+};
+
+/* Each replaces or extends e->text and returns -1; e may be NULL. */
+int err_set(struct err *e, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* As err_set, followed by ": " and the text of errno. */
+int err_sys(struct err *e, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Puts "fmt: " in front of what e already says. */
+int err_context(struct err *e, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* ---- time (clock.c) ----------------------------------------------------- */
+
+/* A clock (clock_gettime(2)) in nanoseconds. */
+int64_t clock_ns(clockid_t id);
+
+/* ---- ownership (cleanup attributes keep errno) ------------------------ */
+
+void cleanup_free_(void *p);
+void cleanup_fd_(int *fd);
+#define cleanup_free __attribute__((cleanup(cleanup_free_)))
+#define cleanup_fd __attribute__((cleanup(cleanup_fd_)))
+
+/* Closes it, if it is one; then it is -1. */
+void close_fd(int *fd);
+
+/* Hands the descriptor over: *fd becomes -1, so that its cleanup is void. */
+static inline int steal_fd(int *fd)
+{
+	int stolen = *fd;
+
+	*fd = -1;
+	return stolen;
+}
+
+/* ---- files (file.c) --------------------------------------------------- */
+
+/* Writes all of it or fails; restarts after signals and short writes. */
+int file_write(int fd, const void *data, size_t size, struct err *e);
+
+/*
+ * Copies bytes [at, at + size) of file `from` to where file `to` stands, which
+ * must not be in append mode: by sharing the blocks (FICLONE), within the file
+ * system (copy_file_range), or through memory, whichever can be. Holes stay
+ * holes, where both file systems have them.
+ */
+int file_copy(int from, int64_t at, int to, int64_t size, struct err *e);
+
+/*
+ * Reads a whole small file. *data is NUL-terminated, malloc'ed, the caller's.
+ * A file larger than max bytes is an error. Returns its size in bytes. Below a
+ * directory descriptor the name itself must be no symbolic link.
+ */
+ssize_t file_read(int dirfd, const char *name, size_t max, char **data,
+		  struct err *e);
+
+/*
+ * Opens the directory `name` below dirfd, making it (mode 0700) if it is not
+ * there. It must belong to the caller, be no symbolic link and be closed to
+ * group and others: another user may have put one there first.
+ * Returns a descriptor (O_DIRECTORY, close-on-exec).
+ */
+int dir_private(int dirfd, const char *name, bool make, struct err *e);
+
+/* Removes name and all below it; never follows a symbolic link. A name that
+ * is not there is no error. */
+int tree_remove(int dirfd, const char *name, struct err *e);
+
+/* ---- programs (run.c) ------------------------------------------------- */
+
+/* posix_spawn of argv[0] (a path) with no signal ignored, and none blocked but
+ * those of `blocked` (NULL: none): our callers block them to read them from a
+ * signalfd. */
+int run_spawn(char *const argv[], char *const envp[],
+	      const posix_spawn_file_actions_t *files,
+	      const sigset_t *blocked, pid_t *pid,
+	      struct err *e);
+
+/*
+ * Runs argv[0] (a path) with stdin from /dev/null, stdout collected into
+ * *out (malloc'ed, NUL-terminated, at most max bytes, the caller's) and
+ * stderr dropped. Fails when it cannot be started, writes more, takes
+ * longer than timeout_ms, or does not exit 0. The environment is envp.
+ */
+int run_collect(char *const argv[], char *const envp[], int timeout_ms,
+		size_t max, char **out, struct err *e);
+
+/* ---- descriptors (pass.c) ------------------------------------------------ */
+
+#define FDS_MAX 128 /* in one message; SCM_MAX_FD is 253 (net/scm.h) */
+
+/* One packet with data of `size` bytes, and count descriptors, which stay the
+ * caller's. */
+int fds_send(int to, const void *data, size_t size, const int *fds, int count,
+	     struct err *e);
+/*
+ * Takes one: 1, with *count (at most what it was) descriptors that are the
+ * caller's, close-on-exec; 0 when all senders are gone; -1 also when timeout_ms
+ * (-1: none) passed or it has another size.
+ */
+int fds_receive(int from, void *data, size_t size, int *fds, int *count,
+		int timeout_ms, struct err *e);
+
+/* ---- protobuf (protobuf.c) --------------------------------------------- */
+
+/* A message, or what is left of it. */
+struct pb {
+	const uint8_t *at, *end;
+};
+
+struct pb_field {
+	uint32_t number;
+	uint64_t value; /* of a varint; of anything else its size in bytes */
+	const uint8_t *data; /* the bytes, in the message; NULL of a varint */
+};
+
+struct pb pb_of(const void *data, size_t size);
+/* 1: the next field, 0: there is no more, -1: it is no message. */
+int pb_next(struct pb *m, struct pb_field *f);
+/* The field of that number; of several the last, as protobuf has it. */
+bool pb_find(struct pb m, uint32_t number, struct pb_field *f);
+/* The next of several messages with their size before each, as in criu's images
+ * behind the magic words. 1, 0 and -1 as pb_next. */
+int pb_message(struct pb *messages, struct pb *m);
+
+/* ---- text (text.c) ---------------------------------------------------- */
+
+/* The entry of a NULL-terminated list nearest to word by edit distance. */
+const char *text_nearest(const char *word, const char *const list[]);
+
+/*
+ * Expands %u user name, %U user id, %h home directory, %j job id, %c cluster
+ * and %% in a directory template. Fails on any other letter.
+ */
+struct text_vars {
+	const char *user, *home, *cluster;
+	uid_t uid;
+	uint32_t job;
+};
+int text_expand(const char *template, const struct text_vars *vars, char *out,
+		size_t size, struct err *e);
+
+/* "4.1.1" -> 40101; missing parts are 0; -1 when it is no version. */
+int version_parse(const char *text);
+void version_print(int version, char out[16]);
+
+/* "64M" -> bytes: a whole number and K, M, G or T (of 1024) or nothing. */
+int size_parse(const char *text, uint64_t *bytes);
+/* "1.5 GiB", for people. */
+void size_print(uint64_t bytes, char out[16]);
+
+/* "7d", "12h", "30m", "45s", "2w", or seconds. */
+int span_parse(const char *text, long *seconds);
+/* Microseconds as "12.0 ms", "1.20 s", "30 min 5 s", for people; "?" below 0. */
+void span_print(int64_t us, char out[16]);
+
+/* The oldest criu that dumps unprivileged on every machine (criu #2835). */
+#define CRIU_VERSION_LEAST 31900
+
+/* ---- --checkpoint=WORDS (request.c) ----------------------------------- */
+
+enum grant {
+	GRANT_UNSET,
+	GRANT_STEP, /* the program has CAP_CHECKPOINT_RESTORE too */
+	GRANT_AGENT /* only sckpt's own agent has it */
+};
+
+#define EVERY_AUTO (-1)
+#define KEEP_MAX 1000
+
+/* What is zero or "" was not said. */
+struct request {
+	bool on; /* a checkpoint was asked for */
+	bool required; /* fail the step rather than run it unprotected */
+	bool timelimit; /* go on after the time limit */
+	bool cancel; /* checkpoint on scancel, too */
+	bool notify; /* mail when a checkpoint fails */
+	bool skip_done; /* a script from its top: not steps that are done */
+	bool check; /* rehearse a checkpoint and a restore soon after the start */
+	int every; /* seconds between checkpoints, or EVERY_AUTO */
+	int keep; /* generations */
+	enum grant grant;
+	char from[64]; /* restart=JOB.STEP:GENERATION, of another job */
+	char from_dir[1024]; /* template of the store where that one lies */
+	char dir[1024]; /* template of this step's store */
+};
+
+/*
+ * Parses the comma-separated words of --checkpoint. NULL, "" and "(null)" are
+ * what Slurm passes for an option without words (seen, 24.11). The result
+ * replaces *req: the last --checkpoint counts. On error *req is unchanged.
+ */
+int request_parse(const char *words, struct request *req, struct err *e);
+/*
+ * Adds what the SCKPT_* variables say and the option does not; without the
+ * option (!given) SCKPT_CHECKPOINT stands for it. lookup puts a variable's value
+ * into `value`, or returns false. On error *req is unchanged.
+ */
+int request_environment(struct request *req, bool given,
+			bool (*lookup)(const char *name, char *value,
+				       size_t size, void *arg),
+			void *arg, struct err *e);
+
+/* ---- sckpt.conf and the words in plugstack.conf (conf.c) -------------- */
+
+/* When no generation can be restored. */
+enum on_failure {
+	ON_FAILURE_HOLD, /* the job is held for its owner */
+	ON_FAILURE_FRESH, /* the step starts afresh */
+	ON_FAILURE_FAIL /* the step fails */
+};
+
+/* The files that the program writes, when it goes back to a checkpoint. */
+enum files {
+	FILES_CUT, /* what was appended since is cut off, and kept beside */
+	FILES_COPY, /* and what is written in place travels with the images */
+	FILES_LEAVE /* they are left as they are */
+};
+
+/* What a step's helpers are told (sckpt.conf(5)). */
+struct limits {
+	int keep; /* generations of a running step, at least 1 */
+	int keep_after; /* of one that ended well */
+	uint64_t quota; /* bytes of a user's store; 0: none */
+	uint64_t buffer; /* bytes of memory for images under way */
+	int compress; /* level of zstd; 0: none */
+	int overhead; /* percent of its time a step may spend on checkpoints */
+	int mtbf; /* mean time between failures of a node, s: for every=auto */
+	int requeue_wait; /* of a job that was dumped and requeued, s; 0: Slurm's */
+	enum on_failure on_failure;
+	enum files files;
+	uint64_t files_max; /* bytes of files that travel with one generation */
+	char local[512]; /* directories that every node has for itself, ":" between */
+};
+
+/* May a user choose a directory? */
+enum user_dir {
+	USER_DIR_AUTO, /* where no quota is set */
+	USER_DIR_YES,
+	USER_DIR_NO
+};
+
+struct conf {
+	char dir[1024]; /* template of the store, see text_expand */
+	char criu[256]; /* path of criu */
+	enum grant grant;
+	bool no_new_privs; /* always, not only where the node needs it */
+	int keep_max; /* generations that a user may ask for */
+	enum user_dir user_dir;
+	struct limits limits;
+};
+
+void conf_defaults(struct conf *conf);
+/* One key=value. The result is cut into *conf only when it is valid. */
+int conf_set(struct conf *conf, const char *assignment, struct err *e);
+/* A whole file: a line each, # begins a comment. Errors name the line. A
+ * file that is not there is no error and changes nothing. */
+int conf_read(struct conf *conf, const char *path, struct err *e);
+/* sckpt.conf, then the words behind sckpt.so in plugstack.conf, which win; of
+ * those conf=FILE names another sckpt.conf. */
+int conf_load(struct conf *conf, int count, char *const words[], struct err *e);
+/*
+ * The store of the user whom vars names: `base`, and `fixed`, what of it must
+ * exist before. A template without user gets one: a directory for all would
+ * be its first user's.
+ */
+int conf_store(const struct conf *conf, const struct text_vars *vars,
+	       char *base, size_t base_size, char *fixed, size_t fixed_size,
+	       struct err *e);
+/* The store that a user asked for by dir=: the directory itself, whose parent
+ * must exist. */
+int conf_user_store(const char *template, const struct text_vars *vars,
+		    char *base, size_t base_size, char *fixed,
+		    size_t fixed_size, struct err *e);
+/* The directory that must already exist for a template: what stands before
+ * its first expansion, or the whole of it. */
+void conf_dir_fixed(const char *template, char *out, size_t size);
+
+/* ---- what a step's helpers are told (spec.c) -------------------------- */
+
+/*
+ * Everything that the plugin decided about one step, handed to supervisor
+ * and agent as "key=value" arguments. They run as the job's user, who could
+ * forge it: nothing in it gives a right.
+ */
+struct spec {
+	char cluster[128];
+	char node[256];
+	char step[32]; /* its name in the store: "batch", the step's number, or
+			* CALL_STEP with the number of the script's call */
+	char id[32]; /* what Slurm calls it: "batch" or the step's number */
+	uint32_t job;
+	int restart; /* restart count of the job; -1 unknown */
+	char base[1024]; /* store directory of this user, expanded */
+	char fixed[1024]; /* what of it must exist before */
+	char criu[256];
+	int criu_version; /* as version_parse */
+	enum grant grant;
+	bool no_new_privs;
+	bool append; /* Slurm appends to the output files */
+	bool own_stderr; /* of an srun step: its srun's is another file than its
+			  * standard output, or a terminal */
+	char from[64]; /* another job's checkpoint to go on from; "" none */
+	char from_base[1024]; /* the store where that one lies; "": this one */
+	char from_fixed[1024];
+	struct limits limits;
+	int every; /* seconds between checkpoints; EVERY_AUTO; 0: none */
+	bool timelimit, cancel, notify, skip_done, check; /* see struct request */
+	int kill_wait; /* Slurm's KillWait, s */
+	char note[400]; /* what the user is to be told of their wishes; "" */
+	bool resume; /* the store holds something to restore */
+	bool done; /* the program has ended in an earlier run: it is not run again */
+	int tasks; /* of the step on this node */
+	int control; /* descriptor of the control socket */
+	int links; /* where the tasks of a step with several send their links to
+		    * its supervisor, see tasks.h; else -1 */
+	int joins; /* and where they join its agent */
+	char off[320]; /* why the step is not protected; "" when it is */
+};
+
+#define TASKS_MAX 1024 /* of a step on one node */
+
+#define SPEC_ARGS_MAX 48
+/* Argument strings for spec in argv[0..n), NULL after the last; memory is
+ * malloc'ed, spec_args_free() frees it. Returns n. */
+int spec_args(const struct spec *spec, char *argv[SPEC_ARGS_MAX + 1],
+	      struct err *e);
+void spec_args_free(char *argv[]);
+/* Reads arguments up to "--" or the end; returns how many it took. */
+int spec_parse(int argc, char *const argv[], struct spec *spec, struct err *e);
+
+/* ---- srun in a protected script (call.c) ------------------------------- */
+
+/*
+ * Where the agent of a batch step hears of every srun that its script calls:
+ * a FIFO in the directory that only the step sees. In srun's place sckpt-srun
+ * stands in the script's tree, and says here who it is.
+ */
+#define CALLS_FIFO SCKPT_RUN_DIR "/srun"
+
+/* The steps of such calls are named by the call's number in the script, since
+ * Slurm counts from 0 again in every run of the job. */
+#define CALL_STEP "srun-"
+
+/* --checkpoint-step=NAME[,afresh], which sckpt-client gives to srun. */
+struct call_step {
+	char name[32]; /* CALL_STEP and a number; "" not given */
+	bool afresh; /* what lies there may be of another command: then it is
+		      * set aside, and the step starts afresh */
+};
+int call_step_parse(const char *text, struct call_step *step, struct err *e);
+
+/* The next argument or variable of a block of /proc/PID/{cmdline,environ}. */
+const char *block_next(const char *at, const char *end);
+/* NULL-terminated pointers into such a block; malloc'ed, the caller's, NULL
+ * without memory. The first `front` are left for the caller. */
+char **block_list(char *block, size_t size, size_t front);
+
+/* ---- supervisor and agent talk (control.c) ---------------------------- */
+
+/*
+ * One SOCK_SEQPACKET socket pair per step, made by the plugin. First the
+ * supervisor tells the plugin's child (which becomes the agent) its verdict;
+ * later it sends orders to the agent and the agent answers.
+ */
+enum control_kind {
+	CONTROL_VERDICT = 1, /* supervisor: may the step be protected, see below */
+	CONTROL_STOP, /* supervisor: dump, and with `value` end; `text`: why */
+	CONTROL_SIGNAL, /* supervisor: pass signal `value` to task `task`; a task of
+			 * several to its supervisor: Slurm has sent it that */
+	CONTROL_ENDED, /* agent: the program ended, `value` is its wait status; of
+			* several tasks: they all have; supervisor to a task: it has */
+	CONTROL_TASK_ENDED, /* agent: of several tasks `task` has ended so */
+	CONTROL_SAVED, /* agent: dumped, and durable; `text` "end": it is gone */
+	CONTROL_REFUSED, /* agent: no dump, `text` says why; it goes on */
+	CONTROL_LOST, /* agent: nothing could be restored, `text` says why; `value`
+		       * is 1 when it may be possible on another node */
+	CONTROL_NOTE, /* agent: it goes on, and `text` is worth telling */
+	CONTROL_KEEP, /* supervisor, to ENDED: `value`, an enum ending of policy.h,
+		       * is what is to be remembered of it */
+	CONTROL_EVENT, /* agent: a checkpoint or a restore, in words; `value` is
+			* the generation */
+	CONTROL_SIZE /* agent: how long a dump would take now; `text`: that it
+		      * does not fit into KillWait, or "" */
+};
+
+struct control {
+	enum control_kind kind;
+	int32_t value; /* VERDICT: 1 protected, 0 not, -1 it must not start */
+	int32_t task; /* its number on this node; SIGNAL: -1 all */
+	/* VERDICT: 1 when there is something to restore; then the clocks that
+	 * the program last saw, in ns */
+	int32_t resume;
+	int32_t run; /* VERDICT: the job's restart count */
+	/* VERDICT: 1 when the program has ended before; ENDED: 1 when KEEP is waited
+	 * for */
+	int32_t done;
+	int32_t batch_flag; /* KEEP: Slurm's of the job; -1 unknown */
+	/* ENDED: when the script's last step ended that may have been told to, in
+	 * seconds since 1970; 0 none */
+	int64_t touched;
+	int64_t monotonic, boottime;
+	/* Microseconds. STOP: the dump is given up after so long, 0 never; SAVED:
+	 * it took so long; SIZE: it would. */
+	int64_t us;
+	char request[40]; /* STOP: id of the request it answers, or "" */
+	char text[640];
+};
+
+/* What a task of several sends the step's supervisor with its link. */
+struct link_message {
+	int32_t task;
+};
+
+/* A store that hangs must not keep a job from starting that was never stopped. */
+#define VERDICT_TIMEOUT_MS 10000
+
+int control_send(int fd, const struct control *msg, struct err *e);
+/* Returns 1 on a message, 0 when the peer is gone or timeout_ms (-1: none)
+ * passed (then msg->kind is 0), -1 on error. */
+int control_receive(int fd, struct control *msg, int timeout_ms,
+		    struct err *e);
+
+#endif

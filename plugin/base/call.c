@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What srun's plugin and the step's helpers share of a script's srun calls. */
+#include <string.h>
+
+#include "sckpt/base.h"
+
+int call_step_parse(const char *text, struct call_step *step, struct err *e)
+{
+	static const char afresh[] = ",afresh";
+	size_t prefix = strlen(CALL_STEP), digits, n;
+	struct call_step new = { "", false };
+
+	if (!text || strncmp(text, CALL_STEP, prefix))
+		goto bad;
+	digits = strspn(text + prefix, "0123456789");
+	n = prefix + digits;
+	if (!digits || digits > 9 || (text[n] && strcmp(text + n, afresh)))
+		goto bad;
+	memcpy(new.name, text, n);
+	new.afresh = text[n] != '\0';
+	*step = new;
+	return 0;
+bad:
+	return err_set(e, "--checkpoint-step is sckpt's own, for the steps of a script that can go on: leave it out");
+}
+
+const char *block_next(const char *at, const char *end)
+{
+	const char *nul = memchr(at, '\0', (size_t)(end - at));
+
+	return nul ? nul + 1 : end;
+}
+
+char **block_list(char *block, size_t size, size_t front)
+{
+	const char *end = block + size;
+	size_t count = 0;
+	char **list;
+
+	for (const char *at = block; at < end; at = block_next(at, end))
+		count++;
+	if (!(list = calloc(front + count + 1, sizeof(*list))))
+		return NULL;
+	for (char *at = block; at < end; at = (char *)block_next(at, end))
+		list[front++] = at;
+	return list;
+}

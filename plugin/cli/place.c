@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Where the caller's checkpoints are: sckpt.conf, the words in plugstack.conf
+ * as the plugin gets them, and the account data base. */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define PLUGSTACK_MAX (1 << 20)
+#define WORDS_MAX 64
+
+/* ---- the user --------------------------------------------------------------- */
+
+/* Root looks after a user's store as that user, and before it has touched
+ * anything of theirs: what lies there may be a trap. */
+static int become(const struct options *o, const struct passwd **user,
+		  struct err *e)
+{
+	const struct passwd *pw;
+	uid_t uid = geteuid();
+
+	errno = 0;
+	pw = o->user ? getpwnam(o->user) : getpwuid(uid);
+	if (!pw)
+		return o->user ? err_set(e, "there is no user %s", o->user) :
+				 err_set(e, "user id %u has no account here", uid);
+	if (uid && pw->pw_uid != uid)
+		return err_set(e, "--user %s: only root may look after the checkpoints of others",
+			       o->user);
+	if (!uid && !pw->pw_uid)
+		return err_set(e, "steps of root are not checkpointed: say whose checkpoints are meant, with --user NAME");
+	if (!uid && (initgroups(pw->pw_name, pw->pw_gid) < 0 ||
+		     setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+		     setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0))
+		return err_sys(e, "cannot become %s", pw->pw_name);
+	*user = pw;
+	return 0;
+}
+
+/* ---- the configuration --------------------------------------------------------- */
+
+/* Our words in a line of plugstack.conf: "required sckpt.so dir=/x"; blanks
+ * divide, # begins a comment (Slurm's plugstack.conf has no quotes). */
+static int take_line(char *line, char *words[WORDS_MAX])
+{
+	const char *blanks = " \t\r";
+	char *rest, *word, *name;
+	int n = 0;
+
+	line[strcspn(line, "#")] = '\0';
+	if (!(word = strtok_r(line, blanks, &rest)) ||
+	    (strcmp(word, "required") && strcmp(word, "optional")) ||
+	    !(word = strtok_r(NULL, blanks, &rest)))
+		return -1;
+	name = strrchr(word, '/');
+	if (strcmp(name ? name + 1 : word, "sckpt.so"))
+		return -1;
+	while (n < WORDS_MAX && (word = strtok_r(NULL, blanks, &rest)))
+		words[n++] = word;
+	return n;
+}
+
+static int load_conf(struct conf *conf, struct err *e)
+{
+	cleanup_free char *text = NULL;
+	const char *slash = strrchr(SCKPT_CONF, '/');
+	char path[512], *words[WORDS_MAX], *rest, *line;
+	int n = -1;
+
+	snprintf(path, sizeof(path), "%.*s/plugstack.conf",
+		 (int)(slash - SCKPT_CONF), SCKPT_CONF);
+	/* A login node may be without it. */
+	if (access(path, F_OK) == 0) {
+		if (file_read(AT_FDCWD, path, PLUGSTACK_MAX, &text, e) < 0)
+			return -1;
+		for (rest = text; n < 0 && (line = strsep(&rest, "\n"));)
+			n = take_line(line, words);
+	}
+	return conf_load(conf, n > 0 ? n : 0, words, e);
+}
+
+/* ---- the stores ------------------------------------------------------------------ */
+
+static int add_store(struct place *p, const struct text_vars *vars,
+		     struct err *e)
+{
+	struct spec *more = realloc(p->stores,
+				    (p->count + 1) * sizeof(*p->stores));
+	struct spec *s;
+
+	if (!more)
+		return err_set(e, "no memory for a list of stores");
+	p->stores = more;
+	s = &more[p->count];
+	*s = (struct spec){ .restart = -1, .control = -1 };
+	s->limits = p->conf.limits;
+	if (gethostname(s->node, sizeof(s->node) - 1) < 0)
+		return err_sys(e, "this host has no name");
+	s->node[strcspn(s->node, ".")] = '\0';
+	if (conf_store(&p->conf, vars, s->base, sizeof(s->base), s->fixed,
+		       sizeof(s->fixed), e) < 0)
+		return -1;
+	p->count++;
+	return 0;
+}
+
+/*
+ * dir= with %j: a store for each job. The part of the path that has the number is
+ * looked for among the names that are there.
+ */
+static int add_numbered(struct place *p, struct text_vars *vars, struct err *e)
+{
+	char base[1024], fixed[1024], with[1024], *at, *slash;
+	const uint32_t mark[] = { 4000000001U, 4000000002U };
+	struct dirent *entry;
+	size_t before;
+	DIR *dir;
+	int rc = 0;
+
+	vars->job = mark[0];
+	if (conf_store(&p->conf, vars, base, sizeof(base), fixed, sizeof(fixed),
+		       e) < 0)
+		return -1;
+	vars->job = mark[1];
+	if (conf_store(&p->conf, vars, with, sizeof(with), fixed, sizeof(fixed),
+		       e) < 0)
+		return -1;
+	/* Where both differ the number ends. */
+	for (at = base; *at == with[at - base]; at++)
+		;
+	at -= 9;
+	*at = '\0';
+	slash = strrchr(base, '/');
+	before = strlen(slash + 1);
+	memmove(with, slash + 1, before + 1);
+	slash[slash == base] = '\0';
+	if (!(dir = opendir(base)))
+		return errno == ENOENT ? 0 : err_sys(e, "cannot read %s", base);
+	while (rc == 0 && (entry = readdir(dir))) {
+		char *end;
+
+		if (strncmp(entry->d_name, with, before) ||
+		    !isdigit((unsigned char)entry->d_name[before]))
+			continue;
+		vars->job = (uint32_t)strtoul(entry->d_name + before, &end, 10);
+		rc = add_store(p, vars, e);
+	}
+	closedir(dir);
+	return rc;
+}
+
+int place_find(const struct options *o, struct place *p, struct err *e)
+{
+	const struct passwd *pw = NULL;
+	struct text_vars vars = { .user = NULL };
+	char dir[1024];
+
+	*p = (struct place){ .count = 0 };
+	if (become(o, &pw, e) < 0)
+		return -1;
+	conf_defaults(&p->conf);
+	if (o->dir) {
+		char *path = realpath(o->dir, NULL);
+
+		if (!path)
+			return err_sys(e, "--dir %s", o->dir);
+		snprintf(dir, sizeof(dir), "%s", path);
+		free(path);
+		if (!(p->stores = calloc(1, sizeof(*p->stores))))
+			return err_set(e, "no memory");
+		p->count = 1;
+		p->stores[0] = (struct spec){ .restart = -1, .control = -1,
+					      .limits = p->conf.limits };
+		/* The directory itself is the store. */
+		snprintf(p->stores[0].base, sizeof(p->stores[0].base), "%s", dir);
+		*strrchr(dir, '/') = '\0';
+		snprintf(p->stores[0].fixed, sizeof(p->stores[0].fixed), "%s",
+			 *dir ? dir : "/");
+		return 0;
+	}
+	if (load_conf(&p->conf, e) < 0)
+		return -1;
+	vars = (struct text_vars){ .user = pw->pw_name, .home = pw->pw_dir,
+				   .uid = pw->pw_uid, .cluster = "%c" };
+	if (strstr(p->conf.dir, "%c")) {
+		struct jobs jobs;
+
+		jobs_ask(&jobs, e);
+		if (!jobs.known || !*jobs.cluster)
+			return err_context(e, "dir=%s has the cluster's name in it, and slurmctld does not tell it; give --dir",
+					   p->conf.dir);
+		snprintf(dir, sizeof(dir), "%s", jobs.cluster);
+		vars.cluster = dir;
+		jobs_free(&jobs);
+		return strstr(p->conf.dir, "%j") ? add_numbered(p, &vars, e) :
+						   add_store(p, &vars, e);
+	}
+	return strstr(p->conf.dir, "%j") ? add_numbered(p, &vars, e) :
+					   add_store(p, &vars, e);
+}
+
+void place_free(struct place *p)
+{
+	free(p->stores);
+	*p = (struct place){ .count = 0 };
+}

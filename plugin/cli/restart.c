@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sckpt restart: a new batch job that goes on from an old checkpoint, with the
+ * script and the resources that the store has kept of the old one.
+ */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define WORDS_MAX 64
+
+struct command {
+	char *argv[WORDS_MAX];
+	int argc;
+};
+
+static void add(struct command *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void add(struct command *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (c->argc >= WORDS_MAX - 1)
+		return;
+	va_start(ap, fmt);
+	if (vasprintf(&c->argv[c->argc], fmt, ap) >= 0)
+		c->argc++;
+	va_end(ap);
+	c->argv[c->argc] = NULL;
+}
+
+static void add_limit(struct command *c, const struct store *store)
+{
+	cleanup_free char *start = origin_variable(store, "SLURM_JOB_START_TIME");
+	cleanup_free char *end = origin_variable(store, "SLURM_JOB_END_TIME");
+	long long minutes;
+
+	if (!start || !end)
+		return;
+	minutes = (atoll(end) - atoll(start) + 59) / 60;
+	/* A job without limit ends in a year. */
+	if (minutes > 0 && minutes < 365LL * 24 * 60)
+		add(c, "--time=%lld", minutes);
+}
+
+static void add_resources(struct command *c, const struct store *store)
+{
+	static const struct {
+		const char *variable, *option;
+	} resources[] = {
+		{ "SLURM_JOB_NAME", "job-name" },
+		{ "SLURM_JOB_PARTITION", "partition" },
+		{ "SLURM_JOB_ACCOUNT", "account" },
+		{ "SLURM_JOB_QOS", "qos" },
+		{ "SLURM_JOB_RESERVATION", "reservation" },
+		{ "SLURM_JOB_NUM_NODES", "nodes" },
+		{ "SLURM_NTASKS", "ntasks" },
+		{ "SLURM_CPUS_PER_TASK", "cpus-per-task" },
+		{ "SLURM_MEM_PER_NODE", "mem" }, /* MiB, as --mem */
+		{ "SLURM_MEM_PER_CPU", "mem-per-cpu" },
+		{ "SLURM_SUBMIT_DIR", "chdir" },
+	};
+
+	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
+		cleanup_free char *value = origin_variable(store,
+							   resources[i].variable);
+
+		if (value && *value)
+			add(c, "--%s=%s", resources[i].option, value);
+	}
+	add_limit(c, store);
+}
+
+/* As a shell reads it. */
+static void print_word(const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "-_=./:,+@%";
+
+	if (*word && strspn(word, plain) == strlen(word)) {
+		fputs(word, stdout);
+		return;
+	}
+	putchar('\'');
+	for (; *word; word++)
+		if (*word == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*word);
+	putchar('\'');
+}
+
+static void print_command(const struct options *o, const struct command *c)
+{
+	json_object *list;
+
+	if (o->json) {
+		list = json_object_new_array();
+		for (int i = 0; i < c->argc; i++)
+			json_object_array_add(list,
+					      json_object_new_string(c->argv[i]));
+		json_out(list);
+		return;
+	}
+	for (int i = 0; i < c->argc; i++) {
+		if (i)
+			putchar(' ');
+		print_word(c->argv[i]);
+	}
+	putchar('\n');
+}
+
+static void build(struct command *c, const struct spec *step,
+		  const struct store *store, const struct manifest *m,
+		  bool elsewhere)
+{
+	char *arguments = strdup(m->command + strcspn(m->command, " "));
+	char *rest = arguments, *word;
+
+	add(c, "%s", SBATCH_PATH);
+	add(c, "--requeue");
+	add(c, "--checkpoint=restart=%u.%s:%d", step->job, step->step,
+	    m->generation);
+	if (elsewhere) {
+		add(c, "--restart-dir=%s", step->base);
+		add(c, "--checkpoint-dir=%s", step->base);
+	}
+	add_resources(c, store);
+	add(c, "%s/" ORIGIN_SCRIPT, store->path);
+	while (rest && (word = strsep(&rest, " ")))
+		if (*word)
+			add(c, "%s", word);
+	free(arguments);
+}
+
+static int submit(const struct options *o, const struct spec *step,
+		  const struct store *store, const struct manifest *m)
+{
+	struct command c = { .argc = 0 };
+	struct err e = { "" };
+	int rc = EXIT_OK;
+
+	build(&c, step, store, m, o->dir);
+	if (o->print)
+		print_command(o, &c);
+	else if ((rc = slurm_run(c.argv, &e)))
+		rc = complain(EXIT_FAILED, "%u.%s:%d is not restarted: %s",
+			      step->job, step->step, m->generation,
+			      rc < 0 ? e.text : "sbatch refuses, see above");
+	for (int i = 0; i < c.argc; i++)
+		free(c.argv[i]);
+	return rc;
+}
+
+/* Two copies of one program must not run without somebody wanting it. */
+static int may_start(const struct options *o, const struct spec *step,
+		     const struct store *store)
+{
+	struct err e = { "" };
+	struct jobs jobs;
+	bool active;
+
+	if (strcmp(step->step, "batch"))
+		return complain(EXIT_FAILED, "%u.%s: only batch steps are restarted; srun steps are by the script that starts them",
+				step->job, step->step);
+	if (faccessat(store->dir, ORIGIN_SCRIPT, R_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return complain(EXIT_FAILED, "the job script of %u is not in %s, so that no new job can be submitted with it",
+				step->job, store->path);
+	jobs_ask(&jobs, &e);
+	active = jobs.known && jobs_active(&jobs, step);
+	jobs_free(&jobs);
+	if (active && !o->force && !o->print)
+		return complain(EXIT_FAILED, "job %u has not ended, and would run twice: scancel %u first, or --force",
+				step->job, step->job);
+	return EXIT_OK;
+}
+
+int cmd_restart(const struct options *o)
+{
+	struct err e = { "" };
+	struct chosen c;
+	struct manifest m;
+	int rc = choose(o, &c);
+
+	if (rc)
+		return rc;
+	if (step_load(&c.step, &c.store, c.g, &m, &e) < 0) {
+		rc = complain(EXIT_DAMAGED, "%u.%s:%d: %s", c.step.job,
+			      c.step.step, c.g.number, e.text);
+	} else {
+		if (!(rc = may_start(o, &c.step, &c.store)))
+			rc = submit(o, &c.step, &c.store, &m);
+		manifest_free(&m);
+	}
+	chosen_free(&c);
+	return rc;
+}

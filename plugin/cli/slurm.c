@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What Slurm knows of jobs, asked through its own commands and their JSON. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define ASK_TIMEOUT_MS 20000
+#define ANSWER_MAX (256 << 20)
+
+/* A number of Slurm's JSON: plain up to 22.05, then {set, infinite, number}. */
+static int64_t number(json_object *job, const char *name)
+{
+	json_object *v, *set;
+
+	if (!json_object_object_get_ex(job, name, &v))
+		return 0;
+	if (!json_object_is_type(v, json_type_object))
+		return json_object_get_int64(v);
+	if (json_object_object_get_ex(v, "set", &set) &&
+	    !json_object_get_boolean(set))
+		return 0;
+	return json_object_object_get_ex(v, "number", &v) ?
+		       json_object_get_int64(v) :
+		       0;
+}
+
+static bool is_active(const char *state)
+{
+	static const char *const active[] = { "RUNNING", "PENDING", "SUSPENDED",
+					      "CONFIGURING", "COMPLETING",
+					      "REQUEUED", "REQUEUE_HOLD",
+					      "REQUEUE_FED", "SPECIAL_EXIT",
+					      "RESIZING", "SIGNALING",
+					      "STAGE_OUT", "STOPPED" };
+
+	for (size_t i = 0; i < sizeof(active) / sizeof(active[0]); i++)
+		if (!strcmp(active[i], state))
+			return true;
+	return false;
+}
+
+static void take_state(struct job *job, const char *state)
+{
+	if (!state)
+		return;
+	if (!*job->state)
+		snprintf(job->state, sizeof(job->state), "%s", state);
+	if (is_active(state))
+		job->active = true;
+	if (!strcmp(state, "COMPLETING"))
+		job->completing = true;
+}
+
+static int take_job(json_object *o, struct job *job)
+{
+	json_object *state;
+
+	*job = (struct job){ .number = (uint32_t)number(o, "job_id"),
+			     .uid = (uid_t)number(o, "user_id"),
+			     .requeue = number(o, "requeue") != 0,
+			     .batch = number(o, "batch_flag") != 0,
+			     .restarts = (int)number(o, "restart_cnt"),
+			     .task = -1 };
+	if (number(o, "array_job_id"))
+		job->task = number(o, "array_task_id");
+	if (!json_object_object_get_ex(o, "job_state", &state))
+		return -1;
+	/* One word up to 23.02, then a list. */
+	if (!json_object_is_type(state, json_type_array))
+		take_state(job, json_object_get_string(state));
+	else
+		for (size_t i = 0; i < json_object_array_length(state); i++)
+			take_state(job, json_object_get_string(
+						json_object_array_get_idx(state, i)));
+	return job->number && *job->state ? 0 : -1;
+}
+
+/* The list of jobs in an answer; *top is to be freed. */
+static json_object *ask(char *const argv[], json_object **top, struct err *e)
+{
+	cleanup_free char *answer = NULL;
+	json_object *jobs = NULL;
+
+	*top = NULL;
+	if (run_collect(argv, environ, ASK_TIMEOUT_MS, ANSWER_MAX, &answer, e) < 0)
+		return NULL;
+	*top = json_tokener_parse(answer);
+	if (!json_object_object_get_ex(*top, "jobs", &jobs) ||
+	    !json_object_is_type(jobs, json_type_array)) {
+		err_set(e, "%s gave an answer without jobs", argv[0]);
+		return NULL;
+	}
+	return jobs;
+}
+
+static void take_cluster(json_object *top, struct jobs *jobs)
+{
+	json_object *at;
+
+	if (json_object_object_get_ex(top, "meta", &at) &&
+	    (json_object_object_get_ex(at, "slurm", &at) ||
+	     json_object_object_get_ex(at, "Slurm", &at)) &&
+	    json_object_object_get_ex(at, "cluster", &at))
+		snprintf(jobs->cluster, sizeof(jobs->cluster), "%s",
+			 json_object_get_string(at));
+}
+
+void jobs_ask(struct jobs *jobs, struct err *e)
+{
+	char user[32], *argv[] = { SQUEUE_PATH, "--json", "--states=all", user,
+				   NULL };
+	json_object *top, *list;
+
+	*jobs = (struct jobs){ .known = false };
+	snprintf(user, sizeof(user), "--user=%u", geteuid());
+	if ((list = ask(argv, &top, e))) {
+		size_t n = json_object_array_length(list);
+
+		take_cluster(top, jobs);
+		jobs->list = calloc(n + 1, sizeof(*jobs->list));
+		jobs->known = jobs->list != NULL;
+		for (size_t i = 0; jobs->list && i < n; i++)
+			if (take_job(json_object_array_get_idx(list, i),
+				     &jobs->list[jobs->count]) == 0)
+				jobs->count++;
+	}
+	json_object_put(top);
+}
+
+void jobs_free(struct jobs *jobs)
+{
+	free(jobs->list);
+	*jobs = (struct jobs){ .known = false };
+}
+
+int job_ask(const struct id *id, struct job *job, struct err *e)
+{
+	char name[40], *argv[] = { SCONTROL_PATH, "show", "job", name, "--json",
+				   NULL };
+	char *ping[] = { SCONTROL_PATH, "ping", NULL };
+	cleanup_free char *answer = NULL;
+	json_object *top, *list, *one;
+	int rc = 1;
+
+	id_job(id, name);
+	if ((list = ask(argv, &top, e)) && (one = json_object_array_get_idx(list, 0)))
+		rc = take_job(one, job) < 0 ?
+			     err_set(e, "Slurm's answer about job %s makes no sense",
+				     name) :
+			     /* Of a job that is no array any task is shown. */
+			     id->task >= 0 && id->task != job->task;
+	/* It fails for an unknown job and for an absent slurmctld alike. */
+	else if (run_collect(ping, environ, ASK_TIMEOUT_MS, 65536, &answer,
+			     NULL) < 0)
+		rc = err_set(e, "slurmctld does not answer: is it running, and is this host part of the cluster?");
+	json_object_put(top);
+	return rc;
+}
+
+static const struct job *find(const struct jobs *jobs, const struct spec *step)
+{
+	for (size_t i = 0; i < jobs->count; i++)
+		if (jobs->list[i].number == step->job)
+			return &jobs->list[i];
+	return NULL;
+}
+
+static bool is_here(const struct jobs *jobs, const struct spec *step)
+{
+	return jobs->known && (!*jobs->cluster ||
+			       !strcmp(jobs->cluster, step->cluster));
+}
+
+const char *jobs_state(const struct jobs *jobs, const struct spec *step)
+{
+	const struct job *job;
+
+	if (step_is_old(step))
+		return "gone";
+	if (!is_here(jobs, step))
+		return "unknown";
+	job = find(jobs, step);
+	return job ? job->state : "gone";
+}
+
+bool jobs_active(const struct jobs *jobs, const struct spec *step)
+{
+	const struct job *job;
+
+	if (step_is_old(step))
+		return false;
+	if (!is_here(jobs, step))
+		return true;
+	job = find(jobs, step);
+	return job && job->active;
+}
+
+const char *step_slurm_id(const struct spec *step, char id[32])
+{
+	struct store store;
+	struct status s;
+
+	if (strncmp(step->step, CALL_STEP, strlen(CALL_STEP)))
+		return step->step;
+	if (store_open(step, false, &store, NULL))
+		return NULL;
+	/* Of one that is over the id may be another's now. */
+	if (status_read(&store, &s, NULL) < 0 || s.kind == STATUS_STOPPED ||
+	    s.kind == STATUS_ENDED || slurm_id_read(&store, id) < 0)
+		id = NULL;
+	store_close(&store);
+	return id;
+}
+
+bool step_runs(const struct job *job, const struct spec *step_spec)
+{
+	char slurm_id[32];
+	const char *step = step_slurm_id(step_spec, slurm_id);
+
+	char id[32], want[64],
+		*argv[] = { SQUEUE_PATH, "--noheader", "--steps", "--format=%i",
+			    id, NULL };
+	cleanup_free char *answer = NULL;
+	char *rest, *line;
+
+	if (!step)
+		return false;
+	if (!strcmp(step, "batch"))
+		return job->batch;
+	snprintf(id, sizeof(id), "--jobs=%u", job->number);
+	/* Of an array task Slurm prints ARRAY_TASK.STEP: only that of this job
+	 * is asked for, so that the step's number is enough. */
+	snprintf(want, sizeof(want), ".%s", step);
+	if (run_collect(argv, environ, ASK_TIMEOUT_MS, ANSWER_MAX, &answer,
+			NULL) < 0)
+		return false;
+	for (rest = answer; (line = strsep(&rest, "\n"));) {
+		char *dot = strrchr(line, '.');
+
+		if (dot) {
+			dot[strcspn(dot, " ")] = '\0';
+			if (!strcmp(dot, want))
+				return true;
+		}
+	}
+	return false;
+}
+
+int slurm_run(char *const argv[], struct err *e)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	if (run_spawn(argv, environ, NULL, NULL, &pid, e) < 0)
+		return -1;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_sys(e, "cannot wait for %s", argv[0]);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}

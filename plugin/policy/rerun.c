@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A job whose program has ended is started once more. Slurm does that without
+ * anybody's order (a requeue that crossed the program's end; a flag of the grace
+ * time that is still set, _slurm_rpc_complete_batch_script), and people do it on
+ * purpose. Slurm's record of the job does not tell which, but it counts the times
+ * that slurmctld itself put the job back (BatchFlag, _job_complete).
+ */
+#include "sckpt/policy.h"
+
+/* Clocks of nodes differ, and times are whole seconds. */
+#define SLACK 2
+
+enum ending ending_of(const struct job_facts *f, int run, int64_t touched,
+		      int64_t told)
+{
+	if (!f->answered || !f->batch || !f->requeue)
+		return ENDING_FORGET;
+	if (f->pending)
+		/* Ended by the stop is not ended. */
+		return touched && touched >= told - SLACK ? ENDING_FORGET :
+							    ENDING_REQUEUED;
+	if (!f->running)
+		return ENDING_FORGET;
+	if (f->preempt_time)
+		return touched && touched >= f->preempt_time - SLACK ?
+			       ENDING_FORGET :
+			       ENDING_MAYBE;
+	return run > 0 ? ENDING_MAYBE : ENDING_FORGET;
+}
+
+enum rerun rerun_of(const struct past *was, int run, int batch_flag)
+{
+	int requeues = run - was->run, known = was->requeued;
+
+	if (requeues <= 0)
+		return RERUN_GO_ON; /* it is not of the past */
+	if (was->batch_flag > 0 && batch_flag > was->batch_flag)
+		known += batch_flag - was->batch_flag;
+	if (known >= requeues)
+		return RERUN_END;
+	return was->failed ? RERUN_GO_ON : RERUN_AFRESH;
+}
+
+bool rerun_asks(const struct past *was, int run)
+{
+	return rerun_of(was, run, 0) != RERUN_END && was->batch_flag > 0;
+}
+
+int requeue_wait(const struct job_facts *f, int wait, int slurms, int64_t now)
+{
+	if (wait <= 0 || wait >= slurms || !f->answered || !f->batch || !f->pending ||
+	    !f->completing)
+		return 0;
+	/* Somebody has said when, or that it is to be asked again; and one that is
+	 * expedited does not wait at all. */
+	if (f->held || f->begin > now || f->expedited)
+		return 0;
+	return wait;
+}

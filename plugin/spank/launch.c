@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The task, between slurmstepd's change to the user and exec. One process
+ * comes in, two go on:
+ *
+ *   parent   slurmstepd's own child; gives up every capability and becomes
+ *            sckpt-supervise, which checks the store and says its verdict;
+ *   child    first process of a private PID namespace; waits for the verdict,
+ *            keeps CAP_CHECKPOINT_RESTORE alone, and lets slurmstepd go on to
+ *            TaskProlog, limits and exec, of sckpt-agent instead of the program.
+ *
+ * Of several tasks that is the first one's part (tasks.c), in a third process: a
+ * task that ends as its own program does comes before them.
+ *
+ * The user cannot reach any of them before exec: slurmstepd's memory is
+ * not dumpable, and both hold capabilities that no process of the user has.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tasks.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080 /* linux/sched.h, since 5.6 */
+#endif
+
+#define NS_PER_S INT64_C(1000000000)
+
+/* Permitted and effective become exactly these; the rest is gone for good. */
+static int caps_only(const cap_value_t *caps, int n, bool inheritable,
+		     struct err *e)
+{
+	cap_t set = cap_init();
+	int rc = -1;
+
+	if (!set)
+		return err_sys(e, "cannot set capabilities");
+	if ((n == 0 ||
+	     (cap_set_flag(set, CAP_PERMITTED, n, caps, CAP_SET) == 0 &&
+	      cap_set_flag(set, CAP_EFFECTIVE, n, caps, CAP_SET) == 0 &&
+	      (!inheritable ||
+	       cap_set_flag(set, CAP_INHERITABLE, n, caps, CAP_SET) == 0))) &&
+	    cap_set_proc(set) == 0)
+		rc = 0;
+	if (rc < 0)
+		err_sys(e, "cannot set capabilities");
+	cap_free(set);
+	return rc;
+}
+
+/* What the task needs until exec, in the order of need. */
+static int caps_for_setup(struct err *e)
+{
+	static const cap_value_t caps[] = {
+		CAP_SYS_ADMIN, /* unshare, mount */
+		CAP_SYS_TIME, /* /proc/self/timens_offsets */
+		CAP_DAC_OVERRIDE, /* that file is root's: we are not dumpable */
+		CAP_CHECKPOINT_RESTORE
+	};
+
+	return caps_only(caps, sizeof(caps) / sizeof(caps[0]), false, e);
+}
+
+static int caps_granted(struct err *e)
+{
+	static const cap_value_t cap = CAP_CHECKPOINT_RESTORE;
+
+	if (caps_only(&cap, 1, true, e) < 0)
+		return -1;
+	if (cap_set_ambient(cap, CAP_SET) < 0)
+		return err_sys(e, "cannot make CAP_CHECKPOINT_RESTORE ambient");
+	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
+	return 0;
+}
+
+/* ---- the child --------------------------------------------------------- */
+
+static int write_clock_offsets(const struct control *verdict, struct err *e)
+{
+	static const struct {
+		const char *name;
+		clockid_t id;
+	} clocks[] = { { "monotonic", CLOCK_MONOTONIC },
+		       { "boottime", CLOCK_BOOTTIME } };
+	const int64_t last[] = { verdict->monotonic, verdict->boottime };
+	char text[128];
+	int n = 0;
+	cleanup_fd int fd = -1;
+
+	for (int i = 0; i < 2; i++) {
+		struct timespec now;
+		int64_t offset, s, ns;
+
+		clock_gettime(clocks[i].id, &now);
+		offset = last[i] - (now.tv_sec * NS_PER_S + now.tv_nsec);
+		s = offset / NS_PER_S;
+		ns = offset % NS_PER_S;
+		if (ns < 0) {
+			s--;
+			ns += NS_PER_S;
+		}
+		n += snprintf(text + n, sizeof(text) - (size_t)n,
+			      "%s %jd %jd\n", clocks[i].name, (intmax_t)s,
+			      (intmax_t)ns);
+	}
+	if ((fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC)) < 0)
+		return err_sys(e, "cannot open /proc/self/timens_offsets");
+	if (write(fd, text, (size_t)n) != n)
+		return err_sys(e, "cannot set the clock offsets of the step");
+	return 0;
+}
+
+/* The program's clocks go on from where it saw them last (time_namespaces(7));
+ * exec, or the agent's first fork on kernels before 6.3, enters. */
+static int continue_clocks(const struct control *verdict, struct err *e)
+{
+	if (unshare(CLONE_NEWTIME) < 0)
+		return err_sys(e, "cannot make a time namespace");
+	return write_clock_offsets(verdict, e);
+}
+
+/* /proc of the new PID namespace, and a work directory that only this step
+ * sees: sockets and logs of criu, on memory. */
+static int private_mounts(uid_t uid, gid_t gid, struct err *e)
+{
+	char options[64];
+
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return err_sys(e, "cannot make the step's mounts its own");
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  NULL) < 0)
+		return err_sys(e, "cannot mount the step's /proc");
+	snprintf(options, sizeof(options), "mode=0700,uid=%u,gid=%u,size=64m",
+		 uid, gid);
+	if (mount("sckpt", SCKPT_RUN_DIR, "tmpfs",
+		  MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+		return err_sys(e, "cannot mount %s", SCKPT_RUN_DIR);
+	return 0;
+}
+
+/* What the agent must be told is put in front of the program's arguments. */
+static int put_agent_first(spank_t sp, const struct spec *spec, struct err *e)
+{
+	char *args[SPEC_ARGS_MAX + 1];
+	const char *argv[SPEC_ARGS_MAX + 3];
+	int n = spec_args(spec, args, e);
+
+	if (n < 0)
+		return -1;
+	argv[0] = AGENT_PATH;
+	memcpy(&argv[1], args, (size_t)n * sizeof(argv[0]));
+	argv[n + 1] = "--";
+	n = spank_prepend_task_argv(sp, n + 2, argv);
+	spec_args_free(args);
+	return n == ESPANK_SUCCESS ? 0 :
+				     err_set(e, "cannot start sckpt-agent: %s",
+					     spank_strerror(n));
+}
+
+static void caps_none(void)
+{
+	static const cap_value_t none[1];
+	struct err e;
+
+	if (caps_only(none, 0, false, &e) < 0)
+		slurm_error(SAYS "%s", e.text);
+	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
+}
+
+/* Returns what task_init returns. Whatever fails here ends the task: the
+ * parent is the supervisor already, and the step is not whole. */
+static int become_agent(spank_t sp, struct spec *spec, int control,
+			bool required)
+{
+	struct control verdict;
+	struct err e = { "" };
+	int rc;
+
+	/* Nothing may outlive the supervisor; set after the last change of
+	 * credentials, which clears it (prctl(2)). */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	/* While the supervisor looks at the store. */
+	if (private_mounts(getuid(), getgid(), &e) < 0)
+		goto fail;
+	rc = control_receive(control, &verdict, VERDICT_TIMEOUT_MS, &e);
+	if (rc == 0 && spec->restart > 0) {
+		/* There may be work to go on from: it must not start afresh. */
+		slurm_error(SAYS "the store in %s does not answer; step %u.%s waits for it",
+			    spec->base, spec->job, spec->step);
+		if (control_receive(control, &verdict, -1, &e) <= 0)
+			goto fail;
+		rc = 1;
+	}
+	if (rc < 0 || (rc == 0 && !verdict.kind)) {
+		struct control late = { .kind = CONTROL_VERDICT };
+
+		verdict = late;
+		snprintf(verdict.text, sizeof(verdict.text),
+			 "the store in %.256s did not answer within %d s",
+			 spec->base, VERDICT_TIMEOUT_MS / 1000);
+	}
+	if (verdict.value < 0) {
+		/* The supervisor has told the user, and cares for the job: never
+		 * to begin again unasked. */
+		err_set(&e, "step %u.%s does not start: %s", spec->job,
+			spec->step, verdict.text);
+		goto fail;
+	}
+	if (!verdict.value) {
+		slurm_info(SAYS "step %u.%s is not protected: %s", spec->job,
+			   spec->step, verdict.text);
+		snprintf(spec->off, sizeof(spec->off), "%.*s",
+			 (int)sizeof(spec->off) - 1, verdict.text);
+		if (required)
+			goto refused;
+	}
+	if (verdict.value && verdict.done)
+		slurm_info(SAYS "step %u.%s: %s", spec->job, spec->step,
+			   verdict.text);
+	spec->done = verdict.value && verdict.done;
+	spec->resume = verdict.value && verdict.resume;
+	spec->restart = verdict.run;
+	if ((spec->resume && continue_clocks(&verdict, &e) < 0) ||
+	    caps_granted(&e) < 0)
+		goto fail;
+	spec->control = control;
+	fcntl(control, F_SETFD, 0);
+	spec->links = -1;
+	if ((spec->joins = tasks_joins()) >= 0)
+		fcntl(spec->joins, F_SETFD, 0);
+	if (put_agent_first(sp, spec, &e) < 0)
+		goto fail;
+	return ESPANK_SUCCESS;
+fail:
+	slurm_error(SAYS "%s", e.text);
+	return -1;
+refused:
+	slurm_error(SAYS "--checkpoint=required, and %s", spec->off);
+	return -1;
+}
+
+/* The step runs as if nobody had asked, and that is said where it is read. */
+static int unprotected(const struct spec *spec, bool required)
+{
+	const struct control plain = { .kind = CONTROL_VERDICT,
+				       .value = required ? -1 : 0 };
+
+	tasks_answer(spec->tasks, &plain);
+	caps_none();
+	if (required) {
+		slurm_error(SAYS "--checkpoint=required, and %s", spec->off);
+		return -1;
+	}
+	slurm_info(SAYS "step %u.%s is not protected: %s", spec->job,
+		   spec->step, spec->off);
+	dprintf(STDERR_FILENO, SAYS "this step is not protected: %s\n",
+		spec->off);
+	return ESPANK_SUCCESS;
+}
+
+/* Slurm sets it for batch steps from the first requeue on (env.c, setup_env);
+ * others inherit it, unless somebody emptied the environment. */
+static int restart_count(spank_t sp, const struct spec *spec)
+{
+	char text[16];
+
+	if (spank_getenv(sp, "SLURM_RESTART_COUNT", text, sizeof(text)) ==
+	    ESPANK_SUCCESS)
+		return atoi(text);
+	return strcmp(spec->step, "batch") ? -1 : 0;
+}
+
+/* Why this task's step cannot be protected, though its node could. */
+static void look_at_task(spank_t sp, struct spec *spec)
+{
+	char text[8];
+
+	if (isatty(0) || isatty(1) || isatty(2))
+		snprintf(spec->off, sizeof(spec->off),
+			 "it runs on a terminal: leave out srun --pty or --unbuffered");
+	else if (spank_getenv(sp, "SLURM_CONTAINER", text, sizeof(text)) !=
+		 ESPANK_ENV_NOEXIST)
+		snprintf(spec->off, sizeof(spec->off),
+			 "its program is started by a container runtime (--container)");
+}
+
+/* The supervisor's, before there is one. */
+static int prepare(struct helper *supervisor, struct spec *spec, int control,
+		   struct err *e)
+{
+	const int fds[] = { control, tasks_door() };
+	bool several = spec->tasks > 1;
+
+	if (helper_prepare(supervisor, SUPERVISE_PATH, fds, several ? 2 : 1, e) < 0)
+		return -1;
+	supervisor->own_pids = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	if (supervisor->own_pids < 0)
+		return err_sys(e, "cannot open /proc/self/ns/pid");
+	spec->control = HELPER_FD;
+	spec->links = several ? HELPER_FD + 1 : -1;
+	return spec_args(spec, &supervisor->argv[2], e) < 0 ? -1 : 0;
+}
+
+/* The supervisor of several is none of Slurm's tasks: the first one may end before
+ * the others. Returns in a process of its own. */
+static int leave_task(struct err *e)
+{
+	struct helper first;
+	pid_t pid;
+
+	if (tasks_helper(&first, 0, e) < 0)
+		return -1;
+	pid = fork();
+	if (pid < 0)
+		return err_sys(e, "cannot fork");
+	if (pid > 0)
+		helper_become(&first, 0);
+	helper_drop(&first);
+	return 0;
+}
+
+int launch(spank_t sp, struct spec *spec, bool required)
+{
+	struct helper supervisor;
+	struct err e = { "" };
+	int pair[2], task = 0, rc;
+	char text[64];
+	pid_t pid;
+
+	spank_get_item(sp, S_TASK_ID, &task);
+	spank_getenv(sp, "SLURMD_NODENAME", spec->node, sizeof(spec->node));
+	if (spec->tasks > 1 && task > 0 && !*spec->off) {
+		caps_none();
+		spank_unsetenv(sp, STDERR_VARIABLE);
+		rc = tasks_follow(sp, spec, task);
+		return rc > 0 ? ESPANK_SUCCESS : rc;
+	}
+	spec->restart = restart_count(sp, spec);
+	if (spank_getenv(sp, "SLURM_OPEN_MODE", text, sizeof(text)) ==
+	    ESPANK_SUCCESS)
+		spec->append = text[0] == 'a';
+	spec->own_stderr = spank_getenv(sp, STDERR_VARIABLE, text,
+					sizeof(text)) == ESPANK_SUCCESS;
+	spank_unsetenv(sp, STDERR_VARIABLE);
+	if (!*spec->off)
+		look_at_task(sp, spec);
+	if (*spec->off)
+		return unprotected(spec, required);
+
+	if (tasks_limit_mpi(sp) && spec->restart <= 0 && !*spec->note)
+		snprintf(spec->note, sizeof(spec->note),
+			 "its MPI ranks talk through shared memory alone (UCX_TLS=posix,self), so that they can be checkpointed");
+	if (caps_for_setup(&e) < 0 ||
+	    (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 &&
+	     err_sys(&e, "cannot make the control socket") < 0) ||
+	    prepare(&supervisor, spec, pair[0], &e) < 0) {
+		snprintf(spec->off, sizeof(spec->off), "%.300s", e.text);
+		return unprotected(spec, required);
+	}
+	if ((spec->tasks > 1 && leave_task(&e) < 0) ||
+	    (unshare(CLONE_NEWPID) < 0 &&
+	     err_sys(&e, "cannot make a PID namespace") < 0) ||
+	    ((pid = fork()) < 0 && err_sys(&e, "cannot fork") < 0)) {
+		/* What this task forked from here on would be the namespace's
+		 * first process. */
+		slurm_error(SAYS "%s", e.text);
+		return -1;
+	}
+	if (pid > 0)
+		helper_become(&supervisor, pid);
+	spec_args_free(&supervisor.argv[2]);
+	helper_drop(&supervisor);
+	close(pair[0]);
+	return become_agent(sp, spec, pair[1], required);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The plugin's entry points, in the order in which Slurm calls them. A step
+ * without --checkpoint passes through all of them untouched.
+ */
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "tasks.h"
+
+SPANK_PLUGIN(sckpt, 1)
+
+static struct spec spec;
+
+int slurm_spank_init(spank_t sp, int ac, char *argv[])
+{
+	/* Only the first pass over plugstack.conf knows the words; nothing in
+	 * them may fail here, where a failure can drain the node. What srun and
+	 * sbatch do needs no settings, and their users may not read them. */
+	if (spank_remote(sp) == 1)
+		settings_load(ac, argv);
+	return option_register(sp);
+}
+
+/* srun and sbatch: is what was said right? srun has its options read and nothing
+ * connected yet. slurmstepd, root, once per step: everything that needs root to
+ * be known. */
+int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
+{
+	const char *wrong = settings_error();
+	bool remote = spank_remote(sp) == 1;
+
+	(void)ac;
+	(void)argv;
+	if (option_settle(sp) < 0) {
+		if (!remote)
+			return -1; /* no ESPANK_*: those are not < 0 */
+		wrong = option_error();
+	}
+	if (spank_context() == S_CTX_LOCAL && !*option_call_step()->name)
+		srun_stand_in();
+	if (spank_context() == S_CTX_LOCAL && option_request()->on)
+		srun_note_stderr();
+	if (!remote || !option_request()->on)
+		return ESPANK_SUCCESS;
+	spec = (struct spec){ .restart = -1, .control = -1, .tasks = 1,
+			      .links = -1, .joins = -1 };
+	if (*wrong) {
+		snprintf(spec.off, sizeof(spec.off), "%.*s",
+			 (int)sizeof(spec.off) - 1, wrong);
+		return ESPANK_SUCCESS;
+	}
+	facts_step(sp, &spec, spec.off, sizeof(spec.off));
+	if (!*spec.off)
+		node_check(settings(), &spec.criu_version, spec.off,
+			   sizeof(spec.off));
+	if (!*spec.off)
+		tasks_prepare(&spec);
+	return ESPANK_SUCCESS;
+}
+
+/* The task, still root: capabilities must outlive the change to the user. */
+int slurm_spank_task_init_privileged(spank_t sp, int ac, char *argv[])
+{
+	(void)sp;
+	(void)ac;
+	(void)argv;
+	if (!option_request()->on || *spec.off || !spec.job)
+		return ESPANK_SUCCESS;
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		slurm_error(SAYS "cannot keep capabilities: %m");
+	return ESPANK_SUCCESS;
+}
+
+/* slurmstepd, for each task, when all are forked. */
+int slurm_spank_task_post_fork(spank_t sp, int ac, char *argv[])
+{
+	int task = 0;
+
+	(void)ac;
+	(void)argv;
+	if (spank_get_item(sp, S_TASK_ID, &task) == ESPANK_SUCCESS &&
+	    task == spec.tasks - 1)
+		tasks_forked();
+	return ESPANK_SUCCESS;
+}
+
+/* The task, as the user, in its cgroup. */
+int slurm_spank_task_init(spank_t sp, int ac, char *argv[])
+{
+	(void)ac;
+	(void)argv;
+	if (!option_request()->on)
+		return ESPANK_SUCCESS;
+	return launch(sp, &spec, option_request()->required);
+}

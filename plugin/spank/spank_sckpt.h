@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * spank: what slurmstepd, srun, sbatch and salloc load. It stays small, never
+ * exits the process it lives in, and exports only slurm_spank_* and Slurm's
+ * plugin symbols (sckpt.map).
+ */
+#ifndef SPANK_SCKPT_H
+#define SPANK_SCKPT_H
+
+#include <slurm/spank.h>
+
+#include "sckpt/base.h"
+
+/* The name of the plugin in messages. */
+#define SAYS "sckpt: "
+
+/* option.c: --checkpoint[=WORDS] in every context. */
+int option_register(spank_t sp);
+/* When all options are known: adds what the environment says. -1: something of
+ * it is wrong, and option_error() says what. */
+int option_settle(spank_t sp);
+const char *option_error(void);
+const struct request *option_request(void);
+/* --checkpoint-step, of srun and slurmstepd alone. */
+const struct call_step *option_call_step(void);
+
+/* srun.c: in a protected script, sckpt-srun takes srun's place. Returns when it
+ * need not, or cannot. */
+void srun_stand_in(void);
+
+/* srun.c: notes in srun's environment whether its standard error is a place of its
+ * own; the step takes that away (launch.c). */
+#define STDERR_VARIABLE "SCKPT_STDERR"
+void srun_note_stderr(void);
+
+/* settings.c: plugstack.conf's words and sckpt.conf; the first error is kept
+ * in settings_error() ("" when there is none). */
+void settings_load(int ac, char *argv[]);
+const struct conf *settings(void);
+const char *settings_error(void);
+
+/* node.c: may a step on this node be protected at all? As root, once per
+ * step, in slurmstepd. Writes the reason against it, or "". Learns criu's
+ * version (as version_parse). */
+void node_check(const struct conf *conf, int *criu_version, char *reason,
+		size_t size);
+/* The node's capability bounding set lacks something: criu would fail in
+ * PR_CAPBSET_DROP at restore unless the program has no_new_privs. */
+bool node_bounding_set_cut(void);
+
+/* facts.c: what Slurm itself says of this step. */
+void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size);
+
+/* launch.c: in the task, as the user: namespaces, supervisor, capability. */
+int launch(spank_t sp, struct spec *spec, bool required);
+
+#endif

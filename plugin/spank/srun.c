@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * In srun. A client of slurmctld's and of its step's cannot be dumped: it holds
+ * connections. So where a protected batch script calls srun, sckpt-srun takes
+ * srun's place, its process id included, before anything is connected; it stays
+ * in the script's tree and has the real one started outside (step/srun.c).
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spank_sckpt.h"
+
+#define MOST (64 << 20) /* arguments and environment: the kernel's limit is less */
+
+/* Somebody listens on the FIFO, and the directory is the step's own: only root
+ * could have put one there otherwise. */
+static bool in_protected_script(void)
+{
+	cleanup_fd int fd = open(CALLS_FIFO, O_WRONLY | O_NONBLOCK | O_NOFOLLOW |
+						     O_CLOEXEC);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) &&
+	       st.st_uid == geteuid();
+}
+
+/* As they were given to srun: it has changed its own copies since. */
+static char **given(const char *path, char **block, size_t front)
+{
+	ssize_t size = file_read(AT_FDCWD, path, MOST, block, NULL);
+
+	return size < 0 ? NULL : block_list(*block, (size_t)size, front);
+}
+
+void srun_stand_in(void)
+{
+	cleanup_free char *args = NULL, *vars = NULL;
+	cleanup_free char **argv = NULL, **envp = NULL;
+	char exe[4096];
+	ssize_t n;
+
+	if (!in_protected_script())
+		return;
+	/* What runs on a terminal is not protected anyway. */
+	for (int i = 0; i < 3; i++)
+		if (isatty(i))
+			return;
+	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	if (n <= 0 || !(argv = given("/proc/self/cmdline", &args, 2)) ||
+	    !(envp = given("/proc/self/environ", &vars, 0)))
+		return;
+	exe[n] = '\0';
+	argv[0] = (char *)SRUN_PATH;
+	argv[1] = exe;
+	execve(SRUN_PATH, argv, envp);
+	/* It goes on as any srun; only the script cannot be dumped now. */
+	slurm_error(SAYS "cannot run %s: %m", SRUN_PATH);
+}
+
+/* slurmstepd has a pipe for each, and cannot see whether they end in one file. */
+void srun_note_stderr(void)
+{
+	struct stat out, err;
+
+	if (fstat(2, &err) == 0 &&
+	    (isatty(2) || fstat(1, &out) < 0 || out.st_dev != err.st_dev ||
+	     out.st_ino != err.st_ino))
+		setenv(STDERR_VARIABLE, "own", 1);
+	else
+		unsetenv(STDERR_VARIABLE);
+}

@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sckpt-agent: PID 1 of the step's PID namespace, in place of the program
+ * that slurmstepd meant to run. It launches the program or restores it, does
+ * what the supervisor orders, and when it ends, everything in the namespace
+ * ends. While nothing happens it sleeps in poll.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sckpt/policy.h"
+#include "check.h"
+#include "step.h"
+
+/* How often people are told how far a dump is. */
+#define TELL_MS 250
+
+struct agent {
+	struct step step;
+	struct stdio io;
+	struct tasks tasks;
+	struct pmi pmi;
+	int signals;
+	struct saving *saving; /* a dump that is still being written */
+	struct estimate estimate;
+	struct calls *calls; /* of a batch step; NULL */
+	struct check check;
+	struct order stop; /* to be dumped for when its steps have been */
+	bool stopping;
+	bool refused; /* no dump, and the program was told to end */
+	bool told; /* the program got a signal that may have ended it */
+	char refusal[640]; /* the last in the step's log */
+};
+
+static void tell(struct agent *a, enum control_kind kind, int value,
+		 const char *text)
+{
+	struct control msg = { .kind = kind, .value = value };
+
+	snprintf(msg.text, sizeof(msg.text), "%s", text);
+	/* The supervisor's death is seen in the poll loop. */
+	control_send(a->step.spec.control, &msg, NULL);
+}
+
+/* ---- the step's log, and the supervisor's line of it ------------------------- */
+
+/* None of these is worth waiting for the disk: most steps are never stopped, and
+ * at a stop there is no time. */
+static void note(struct agent *a, struct event *ev)
+{
+	if (a->step.store.dir < 0)
+		return;
+	ev->time_us = clock_ns(CLOCK_REALTIME) / 1000;
+	ev->run = a->step.spec.restart;
+	memcpy(ev->node, a->step.spec.node, sizeof(ev->node));
+	event_add(&a->step.store, ev, false);
+}
+
+static void note_begin(struct agent *a, bool fresh)
+{
+	const char *name = getenv("SLURM_JOB_NAME");
+	const char *array = getenv("SLURM_ARRAY_JOB_ID");
+	const char *task = getenv("SLURM_ARRAY_TASK_ID");
+	struct event ev = { .kind = EVENT_BEGIN, .fresh = fresh };
+
+	snprintf(ev.name, sizeof(ev.name), "%s", name ? name : "");
+	if (array && task)
+		snprintf(ev.array, sizeof(ev.array), "%.15s_%.15s", array, task);
+	snprintf(ev.text, sizeof(ev.text), "%s", a->step.command);
+	note(a, &ev);
+}
+
+/* The same reason again, by the clock, is no news. */
+static void note_refusal(struct agent *a, const char *why)
+{
+	struct event ev = { .kind = EVENT_REFUSED };
+
+	if (!strcmp(why, a->refusal))
+		return;
+	snprintf(a->refusal, sizeof(a->refusal), "%s", why);
+	snprintf(ev.text, sizeof(ev.text), "%s", why);
+	note(a, &ev);
+}
+
+static void tell_checkpoint(struct agent *a)
+{
+	const struct cost *last = &a->step.last;
+	char took[16], stopped[16], size[16], text[320];
+
+	span_print(last->us, took);
+	span_print(last->frozen_us, stopped);
+	size_print((uint64_t)last->resident, size);
+	snprintf(text, sizeof(text),
+		 "checkpoint %d taken in %s (stopped %s), %s, on %.200s",
+		 last->generation, took, stopped, size, a->step.spec.node);
+	tell(a, CONTROL_EVENT, last->generation, text);
+}
+
+static void tell_restore(struct agent *a)
+{
+	/* Whole seconds: the manifest has no others. */
+	int64_t after = time(NULL) - a->step.restored_time;
+	char span[24], text[320];
+
+	if (after < 0 || after >= 100)
+		span_print(after * 1000000, span);
+	else
+		snprintf(span, sizeof(span), "%d s", (int)after);
+	snprintf(text, sizeof(text), "restored from checkpoint %d on %.200s after %s",
+		 a->step.restored.number, a->step.spec.node, span);
+	tell(a, CONTROL_EVENT, a->step.restored.number, text);
+}
+
+static void __attribute__((noreturn)) lost(struct agent *a, const char *text)
+{
+	tell(a, CONTROL_LOST, a->step.elsewhere, text);
+	_exit(1);
+}
+
+/* For messages and to know the step again: the words, cut where too long. */
+static void join_command(char *argv[], char *to, size_t size)
+{
+	size_t n = 0;
+
+	to[0] = '\0';
+	for (; *argv && n < size; argv++)
+		n += (size_t)snprintf(to + n, size - n, "%s%s", n ? " " : "",
+				      *argv);
+	/* JSON and logs want printable text. */
+	for (; *to; to++)
+		if ((unsigned char)*to < ' ' || (unsigned char)*to > '~')
+			*to = '?';
+}
+
+/* Nothing of the agent is on 0 to 2: a stray message goes nowhere, and the
+ * program alone decides when its streams end. */
+static void leave_stdio(void)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	for (int i = 0; i < 3; i++)
+		if (null != i)
+			dup2(null, i);
+	if (null > 2)
+		close(null);
+}
+
+/* Low soft limits are the program's (it gets them back), not ours or criu's. */
+static void raise_limits(struct rlimit was[AS_STARTED_LIMITS])
+{
+	for (int i = 0; i < AS_STARTED_LIMITS; i++) {
+		struct rlimit most;
+
+		getrlimit(as_started_limits[i], &was[i]);
+		most = was[i];
+		most.rlim_cur = most.rlim_max;
+		setrlimit(as_started_limits[i], &most);
+	}
+}
+
+/* on-restore-failure=fresh: what is there is set aside, and the program starts
+ * from its begin. False when that is not wanted, or cannot be. */
+static bool begin_afresh(struct agent *a, struct err *e)
+{
+	struct spec *spec = &a->step.spec;
+	struct err why = { "" };
+	char because[400];
+
+	if (spec->limits.on_failure != ON_FAILURE_FRESH || a->step.elsewhere)
+		return false;
+	snprintf(because, sizeof(because), "%.390s", e->text);
+	for (int i = 0; i < a->io.count; i++)
+		close_fd(&a->io.logs[i]);
+	store_close(&a->step.store);
+	if (store_set_aside(spec, &why) < 0 ||
+	    store_open(spec, true, &a->step.store, &why) < 0 ||
+	    store_claim(&a->step.store, spec->restart, spec->node, &why) != 0 ||
+	    stdio_keep(&a->io, &a->step.store, true, &why) < 0) {
+		err_set(e, "%s; and it cannot start afresh: %.200s", because,
+			why.text);
+		return false;
+	}
+	spec->resume = false;
+	note_begin(a, true);
+	err_set(e, "%s; it starts afresh, and its checkpoints were set aside in %.120s.old.*",
+		because, a->step.store.path);
+	return true;
+}
+
+/* The step of a script's srun call. Its script's agent removes its directory. */
+static bool is_call(const struct agent *a)
+{
+	return !strncmp(a->step.spec.step, CALL_STEP, strlen(CALL_STEP));
+}
+
+/* Tells the supervisor how the program ended, and hears what of it is to be
+ * remembered. */
+static int tell_end(const struct agent *a, int status, struct control *keep)
+{
+	const struct control msg = { .kind = CONTROL_ENDED,
+				     .value = status,
+				     .done = 1,
+				     .touched = calls_touched(a->calls) };
+
+	control_send(a->step.spec.control, &msg, NULL);
+	do
+		if (control_receive(a->step.spec.control, keep, -1, NULL) <= 0)
+			_exit(1); /* no supervisor, no step */
+	while (keep->kind != CONTROL_KEEP);
+	return keep->value;
+}
+
+/* What Slurm has given the tasks. */
+static int take_stdio(struct agent *a, struct err *e)
+{
+	int fds[TASKS_MAX * TASK_STREAMS];
+
+	for (int i = 0; i < a->tasks.count * TASK_STREAMS; i++)
+		fds[i] = tasks_descriptor(&a->tasks, i / TASK_STREAMS,
+					  i % TASK_STREAMS);
+	if (stdio_take(&a->io, &a->step.spec, fds, a->tasks.count, e) < 0)
+		return -1;
+	return pmi_take(&a->pmi, &a->tasks, a->io.above, e);
+}
+
+/* It had ended in an earlier run: so it does in this one. */
+static void __attribute__((noreturn)) end_as_before(struct agent *a)
+{
+	struct err e = { "" };
+	struct control keep;
+	struct ended ended;
+
+	if (take_stdio(a, &e) < 0 || end_again(&a->step, &ended, &e) < 0)
+		lost(a, e.text);
+	leave_stdio();
+	stdio_flush(&a->io, 60000);
+	if (tell_end(a, ended.status, &keep) == ENDING_FORGET) {
+		ended_drop(&a->step.spec, NULL);
+	} else {
+		/* The same could happen to this run. */
+		ended.run = a->step.spec.restart;
+		ended.requeued = keep.value == ENDING_REQUEUED;
+		ended.batch_flag = keep.batch_flag;
+		ended_write(&a->step.spec, &ended, NULL);
+	}
+	_exit(0);
+}
+
+static void start(struct agent *a, char *argv[], const sigset_t *mask)
+{
+	bool protected = !*a->step.spec.off;
+	struct as_started as = { .mask = *mask };
+	struct err e = { "" };
+
+	a->step.store.dir = -1;
+	if (tasks_collect(&a->tasks, &a->step.spec, &e) < 0)
+		lost(a, e.text);
+	if (a->step.spec.done)
+		end_as_before(a);
+	raise_limits(as.limits);
+	if (!protected)
+		a->step.spec.append = true; /* nothing is kept */
+	if (take_stdio(a, &e) < 0)
+		lost(a, e.text);
+	leave_stdio();
+	if (protected && (store_open(&a->step.spec, true, &a->step.store, &e) < 0 ||
+			  stdio_keep(&a->io, &a->step.store, !a->step.spec.resume,
+				     &e) < 0)) {
+		if (a->step.spec.resume)
+			lost(a, e.text);
+		snprintf(a->step.spec.off, sizeof(a->step.spec.off), "%.300s", e.text);
+		tell(a, CONTROL_REFUSED, 0, a->step.spec.off);
+	}
+	a->step.root = -1;
+	if (!*a->step.spec.off && !strcmp(a->step.spec.step, "batch") &&
+	    !(a->calls = calls_open(&a->step, &e)))
+		tell(a, CONTROL_NOTE, 0, e.text);
+	e.text[0] = '\0';
+	if (!*a->step.spec.off)
+		note_begin(a, !a->step.spec.resume);
+	if (a->step.spec.resume) {
+		a->step.root = step_restore(&a->step, &e);
+		if (a->step.root < 0 && !begin_afresh(a, &e))
+			lost(a, e.text);
+		if (*e.text)
+			tell(a, CONTROL_NOTE, 0, e.text);
+	}
+	if (a->step.root < 0)
+		a->step.root = program_launch(&a->step.spec, &a->io, argv, &as,
+					      &a->tasks, &e);
+	if (a->step.root < 0)
+		lost(a, e.text);
+	stdio_given(&a->io);
+	pmi_given(&a->pmi);
+	tasks_started(&a->tasks);
+	if (a->step.restored.number) {
+		calls_restored(a->calls);
+		tell_restore(a);
+	}
+	if (is_call(a) && !*a->step.spec.off) {
+		const struct status runs = { .kind = STATUS_RUNNING,
+					     .generation = a->step.restored };
+
+		slurm_id_write(&a->step.store, a->step.spec.id, NULL);
+		if (!a->step.restored.number)
+			status_write(&a->step.store, &runs);
+	}
+}
+
+/* A program that ended well needs no checkpoint any more. One that failed may
+ * be requeued, and goes on from the last one. */
+static void clear_store(struct agent *a, int status)
+{
+	const struct limits *limits = &a->step.spec.limits;
+	cleanup_free struct generation *list = NULL;
+	int count;
+
+	if (a->step.store.dir < 0)
+		return;
+	if (is_call(a)) {
+		/* One that was told to end with its job goes on in the next. */
+		const struct status s = {
+			.kind = a->refused && status ? STATUS_STOPPED :
+						       STATUS_ENDED,
+			.ended = status,
+			.text = { a->told ? 't' : '\0' }
+		};
+
+		status_write(&a->step.store, &s);
+		return;
+	}
+	count = store_generations(&a->step.store, &list, NULL);
+	if (count == 0 || (status == 0 && !limits->keep_after)) {
+		/* A script that could not be dumped starts again, and its
+		 * steps go on from what they left. */
+		if (a->calls && !(a->refused && status))
+			store_forget_steps(&a->step.spec, CALL_STEP, NULL);
+		events_retire(&a->step.spec);
+		store_forget(&a->step.spec, NULL);
+	}
+	else if (status == 0)
+		store_retain(&a->step.store, limits->keep_after,
+			     a->step.spec.restart, &a->step.restored, NULL);
+}
+
+static void __attribute__((noreturn)) ended(struct agent *a, int status)
+{
+	struct err e = { "" };
+	struct control keep;
+
+	/* Slurm ends what a program leaves behind when its task ends; here that
+	 * must not go on writing into what is to be handed on to the end. */
+	kill(-1, SIGKILL);
+	if (a->saving) {
+		/* A program that failed may need it yet. */
+		if (status == 0)
+			saving_cancel(a->saving);
+		saving_end(a->saving, &e);
+	}
+	stdio_flush(&a->io, 60000);
+	note(a, &(struct event){ .kind = EVENT_END, .status = status });
+	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
+		clear_store(a, status);
+		tell(a, CONTROL_ENDED, status, "");
+		_exit(0);
+	}
+	if (tell_end(a, status, &keep) != ENDING_FORGET &&
+	    end_keep(&a->step, status, &keep, &e) < 0)
+		tell(a, CONTROL_NOTE, 0, e.text);
+	clear_store(a, status);
+	if (status == 0 && !a->told)
+		done_drop(&a->step.spec, NULL);
+	_exit(0);
+}
+
+static void tell_task(struct agent *a, int task)
+{
+	const struct control msg = { .kind = CONTROL_TASK_ENDED,
+				     .value = a->tasks.list[task].status,
+				     .task = task };
+
+	if (!a->tasks.list[task].told && a->tasks.count > 1)
+		control_send(a->step.spec.control, &msg, NULL);
+	a->tasks.list[task].told = true;
+}
+
+/* Slurm hears of each task when it ends. */
+static void look_at_tasks(struct agent *a)
+{
+	if (a->step.root > 0)
+		tasks_look(&a->tasks, a->step.root);
+	for (int i = 0; i < a->tasks.count; i++)
+		if (a->tasks.list[i].ended)
+			tell_task(a, i);
+	if (tasks_over(&a->tasks))
+		ended(a, tasks_status(&a->tasks));
+}
+
+static void dump(struct agent *a, const struct order *order);
+
+static void reap(struct agent *a)
+{
+	struct signalfd_siginfo si;
+	int status;
+	pid_t pid;
+
+	while (read(a->signals, &si, sizeof(si)) > 0)
+		;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == a->step.root) /* somebody has killed it */
+			tasks_killed(&a->tasks, status);
+		else if (!check_reap(&a->check, &a->step, pid, status))
+			calls_reap(a->calls, pid, status);
+	look_at_tasks(a);
+	if (a->stopping && calls_stop(a->calls)) {
+		a->stopping = false;
+		dump(a, &a->stop);
+	}
+}
+
+/* The program stood still during a session, which also takes the SIGCHLD of
+ * others. */
+static void answer(struct agent *a, int rc, const struct err *e)
+{
+	struct control msg = { .kind = CONTROL_SAVED, .us = a->step.last.us };
+
+	reap(a);
+	if (rc < 0) {
+		note_refusal(a, e->text);
+		tell(a, CONTROL_REFUSED, 0, e->text);
+		return;
+	}
+	a->refusal[0] = '\0';
+	tell_checkpoint(a);
+	control_send(a->step.spec.control, &msg, NULL);
+	estimate_learn(&a->estimate, &a->step.last);
+}
+
+static void dump(struct agent *a, const struct order *order)
+{
+	struct err e = { "" };
+	int rc = step_dump(&a->step, order, &a->saving, &e);
+
+	if (rc < 0) {
+		a->refused |= order->end;
+		calls_not_stopped(a->calls);
+		check_refused(&a->check, &a->step, &e);
+		answer(a, rc, &e);
+	} else if (!a->saving) {
+		/* What the program wrote before it was frozen. */
+		stdio_flush(&a->io, 1000);
+		tell_checkpoint(a);
+		tell(a, CONTROL_SAVED, 0, "end");
+		_exit(0); /* and what criu may have left of the tree, too */
+	} else {
+		reap(a);
+	}
+}
+
+static void stop(struct agent *a, const struct control *msg)
+{
+	struct order order = { .end = msg->value, .us = msg->us };
+
+	if (*a->step.spec.off) {
+		a->refused |= order.end;
+		tell(a, CONTROL_REFUSED, 0, a->step.spec.off);
+		return;
+	}
+	snprintf(order.reason, sizeof(order.reason), "%.79s", msg->text);
+	snprintf(order.request, sizeof(order.request), "%s", msg->request);
+	check_cancel(&a->check, &a->step);
+	check_begin(&a->check, &order);
+	if (a->saving) /* the supervisor orders one after the other */
+		tell(a, CONTROL_REFUSED, 0, "another checkpoint is being taken");
+	else if (!order.end || calls_stop(a->calls))
+		dump(a, &order);
+	else {
+		/* The script's steps first: its own dump is the record of
+		 * which of them were still to be waited for. */
+		a->stop = order;
+		a->stopping = true;
+	}
+}
+
+static void saved(struct agent *a)
+{
+	bool late = saving_late(a->saving);
+	struct err e = { "" };
+	int rc = saving_end(a->saving, &e);
+
+	a->saving = NULL;
+	if (rc == 0) {
+		calls_published(a->calls);
+		check_restore(&a->check, &a->step);
+	} else {
+		check_refused(&a->check, &a->step, &e);
+	}
+	/* That one was answered. */
+	if (!late)
+		answer(a, rc, &e);
+	else if (rc == 0)
+		tell(a, CONTROL_NOTE, 0, "the checkpoint that came too late is whole now, and is what the job goes on from");
+}
+
+static void obey(struct agent *a)
+{
+	struct control msg;
+
+	if (control_receive(a->step.spec.control, &msg, 0, NULL) <= 0)
+		_exit(1); /* no supervisor, no step */
+	switch (msg.kind) {
+	case CONTROL_STOP:
+		stop(a, &msg);
+		break;
+	case CONTROL_SIGNAL:
+		a->told |= msg.value != SIGCONT && msg.value != SIGURG;
+		tasks_signal(&a->tasks, msg.task, msg.value);
+		break;
+	default:
+		break;
+	}
+}
+
+static void look_at_size(struct agent *a)
+{
+	struct control msg = { .kind = CONTROL_SIZE };
+	char warning[640];
+
+	if (!estimate_look(&a->estimate, &a->step, &msg.us, warning,
+			   sizeof(warning)))
+		return;
+	snprintf(msg.text, sizeof(msg.text), "%s", warning);
+	control_send(a->step.spec.control, &msg, NULL);
+}
+
+static void __attribute__((noreturn)) serve(struct agent *a)
+{
+	for (;;) {
+		struct pollfd p[4 + a->io.count + 2 * a->pmi.count];
+		int polls = 4 + stdio_polls(&a->io, p + 4);
+		int n;
+
+		polls += pmi_polls(&a->pmi, p + polls);
+		p[0] = (struct pollfd){ a->signals, POLLIN, 0 };
+		p[1] = (struct pollfd){ a->step.spec.control, POLLIN, 0 };
+		p[2] = (struct pollfd){ a->saving ? saving_fd(a->saving) : -1,
+					POLLIN, 0 };
+		p[3] = (struct pollfd){ calls_fd(a->calls), POLLIN, 0 };
+		n = poll(p, (nfds_t)polls,
+			     a->saving ? TELL_MS : estimate_wait(&a->estimate));
+
+		if (n < 0)
+			continue;
+		if (n == 0 && a->saving)
+			saving_tell(a->saving);
+		else if (!a->saving)
+			look_at_size(a);
+		stdio_pump(&a->io);
+		pmi_pump(&a->pmi);
+		if (p[0].revents)
+			reap(a);
+		if (p[3].revents)
+			calls_take(a->calls);
+		if (p[2].revents)
+			saved(a);
+		if (p[1].revents)
+			obey(a);
+	}
+}
+
+int main(int argc, char *argv[])
+{
+	struct agent a = { .step = { .root = -1 } };
+
+	struct err e = { "" };
+	sigset_t all, mask, chld;
+	int n = spec_parse(argc - 1, argv + 1, &a.step.spec, &e);
+
+	if (n >= 0 && getpid() != 1)
+		n = err_set(&e, "it is the first process of a step's PID namespace, and started by Slurm");
+	if (n < 0 || n + 2 >= argc) {
+		fprintf(stderr, "sckpt-agent: %s\n",
+			n < 0 ? e.text : "there is no program to run");
+		return 2;
+	}
+	argv += n + 2;
+	a.step.io = &a.io;
+	a.step.tasks = &a.tasks;
+	a.step.pmi = &a.pmi;
+	a.step.seen.begun = clock_ns(CLOCK_REALTIME);
+	join_command(argv, a.step.command, sizeof(a.step.command));
+	a.step.program = argv[0];
+	fcntl(a.step.spec.control, F_SETFD, FD_CLOEXEC);
+	if (a.step.spec.joins >= 0)
+		fcntl(a.step.spec.joins, F_SETFD, FD_CLOEXEC);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &mask);
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigaddset(&chld, SIGUSR1); /* of sckpt-root's */
+	/* Out of the task's process group: what is sent to that is for the
+	 * supervisor to pass on. */
+	setsid();
+	a.signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (a.signals < 0)
+		lost(&a, "cannot watch the program");
+	start(&a, argv, &mask);
+	if (!*a.step.spec.off)
+		estimate_begin(&a.estimate, &a.step);
+	reap(&a);
+	serve(&a);
+}

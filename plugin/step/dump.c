@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A dump. Criu streams, image_writer takes, and at criu's post-dump point, with
+ * the tree still frozen, it is decided whether the tree may go:
+ *
+ *   the step ends    everything is made durable and published there; only
+ *                    then does criu kill the tree;
+ *   it goes on       criu lets it go as soon as its memory is copied, and the
+ *                    rest is written and published by a thread (saving_*).
+ *
+ * If anything fails before, criu resumes the program; and if there is no more time
+ * before Slurm kills the step.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "needs.h"
+#include "session.h"
+#include "shape.h"
+
+struct saving {
+	struct step *step;
+	struct order order; /* a copy: the caller's is gone when it is done */
+	struct image_writer *writer;
+	struct manifest m;
+	struct manifest before; /* the one it leans on; zeros when there is none */
+	struct files_held files;
+	uint64_t limit; /* bytes that may be added to the store; 0 none */
+	int64_t start; /* ns */
+	int64_t at_us; /* the same, since 1970 */
+	bool committed, published;
+	bool late; /* it was given up, and the thread may end it all the same */
+	struct deadline deadline;
+	/* When it goes on in a thread: */
+	pthread_t thread;
+	int done; /* eventfd, readable when the thread is through */
+	int result;
+	struct err e;
+};
+
+/* ---- what is told meanwhile -------------------------------------------------- */
+
+static void tell(const struct saving *s, enum status_kind kind, const char *text)
+{
+	struct status status = { .kind = kind,
+				 .generation = { s->m.generation, s->m.run },
+				 .total = (uint64_t)s->m.resident };
+	uint64_t stored;
+
+	if (s->writer)
+		image_writer_progress(s->writer, &status.done, &stored);
+	snprintf(status.request, sizeof(status.request), "%s",
+		 s->order.request);
+	snprintf(status.text, sizeof(status.text), "%s", text);
+	status_write(&s->step->store, &status);
+}
+
+static int tick(void *arg, struct err *e)
+{
+	struct saving *s = arg;
+
+	tell(s, STATUS_FREEZING, "");
+	return deadline_passed(&s->deadline) ?
+		       err_set(e, "the time is over") :
+		       0;
+}
+
+/* ---- before -------------------------------------------------------------------- */
+
+static int describe(struct saving *s, struct err *e)
+{
+	const struct spec *spec = &s->step->spec;
+	cleanup_free pid_t *pids = NULL;
+	struct manifest *m = &s->m;
+	struct utsname uts;
+	struct blockers silent;
+	char blocker[400];
+	int count = program_tree(s->step->root, &pids, e);
+
+	if (count < 0)
+		return -1;
+	blockers_silent(pids, count, &silent);
+	if (silent.count) {
+		blocker_print(&silent.list[0], blocker, sizeof(blocker));
+		return err_set(e, "%s", blocker);
+	}
+	uname(&uts);
+	*m = (struct manifest){ .job = spec->job,
+				.uid = geteuid(),
+				.run = spec->restart,
+				.criu_version = spec->criu_version,
+				.root = s->step->root,
+				.calls = s->step->calls,
+				.time = time(NULL),
+				.frozen_us = -1,
+				.resident = program_resident(pids, count) };
+	snprintf(m->cluster, sizeof(m->cluster), "%s", spec->cluster);
+	snprintf(m->step, sizeof(m->step), "%s", spec->step);
+	snprintf(m->node, sizeof(m->node), "%s", spec->node);
+	snprintf(m->kernel, sizeof(m->kernel), "%s", uts.release);
+	snprintf(m->command, sizeof(m->command), "%s", s->step->command);
+	snprintf(m->reason, sizeof(m->reason), "%s", s->order.reason);
+	if (program_describe(pids, count, m, e) < 0)
+		return -1;
+	return needs_find(s->step, pids, count, m, e);
+}
+
+/* The generation whose packs can be leaned on: the newest of this run, or the
+ * one it went on from; what could not be restored is not trusted with more. */
+static bool find_parent(const struct step *step, struct manifest *parent)
+{
+	cleanup_free struct generation *list = NULL;
+	int count = store_generations(&step->store, &list, NULL);
+
+	for (int i = 0; i < count; i++) {
+		bool ours = list[i].run == step->spec.restart ||
+			    (list[i].number == step->restored.number &&
+			     list[i].run == step->restored.run);
+
+		if (ours)
+			return generation_load(&step->store, list[i], geteuid(),
+					       &step->spec, parent, NULL) == 0;
+	}
+	return false;
+}
+
+/* The digests of its pages, 1/256 of it, are the least a first dump writes. */
+#define LEAST(resident, parent) \
+	((parent) ? (1 << 20) : (resident) / 256 + (1 << 20))
+
+static int begin(struct saving *s, struct err *e)
+{
+	const struct limits *limits = &s->step->spec.limits;
+	struct image_options options = { .level = limits->compress,
+					 .buffer = memory_for_buffer(limits->buffer),
+					 .criu_first = !s->order.end };
+	char prefix[GENERATION_NAME_MAX + 1];
+	bool leans;
+
+	if (describe(s, e) < 0 ||
+	    (s->m.generation = store_next(&s->step->store, s->m.run, e)) < 0)
+		return -1;
+	generation_name((struct generation){ s->m.generation, s->m.run }, prefix);
+	leans = find_parent(s->step, &s->before);
+	s->m.parent = leans ? s->before.generation : 0;
+	if (store_room(&s->step->spec, &s->step->store,
+		       (uint64_t)LEAST(s->m.resident, leans), &options.limit,
+		       e) == 0)
+		s->writer = image_writer_open(s->step->store.dir, prefix,
+					      &options,
+					      leans ? &s->before.set : NULL,
+					      (uint64_t)s->m.resident, e);
+	s->limit = options.limit;
+	return s->writer ? 0 : -1;
+}
+
+/* ---- when everything has been copied -------------------------------------------- */
+
+/* What files=copy took along is of the quota, too. */
+static int count_files(struct saving *s, struct err *e)
+{
+	s->m.set.stored += s->files.copied;
+	if (!s->limit || s->m.set.stored <= s->limit)
+		return 0;
+	return err_set(e, "with the files that files=copy takes along your checkpoints would exceed the quota: remove some with sckpt remove or sckpt prune");
+}
+
+static int publish(struct saving *s, struct err *e)
+{
+	s->m.dump_us = (clock_ns(CLOCK_MONOTONIC) - s->start) / 1000;
+	return generation_publish(&s->step->store, &s->m, e);
+}
+
+/* In the step's log. At the end no time is left to wait for the disk. */
+static void note(const struct saving *s)
+{
+	struct event ev = { .kind = EVENT_CHECKPOINT,
+			    .time_us = clock_ns(CLOCK_REALTIME) / 1000,
+			    .run = s->m.run,
+			    .generation = { s->m.generation, s->m.run },
+			    .at_us = s->at_us,
+			    .us = s->m.dump_us,
+			    .frozen_us = s->m.frozen_us,
+			    .resident = s->m.resident,
+			    .stored = (int64_t)s->m.set.stored,
+			    .end = s->order.end,
+			    .count = 1 };
+
+	memcpy(ev.node, s->m.node, sizeof(ev.node));
+	snprintf(ev.text, sizeof(ev.text), "%s", s->m.reason);
+	event_add(&s->step->store, &ev, !s->order.end);
+}
+
+/* Waits for the threads, publishes, and removes what is not kept. */
+static int finish(struct saving *s, struct err *e)
+{
+	if (image_writer_finish(s->writer, &s->m.set, e) < 0)
+		return -1;
+	/* From here on its files are whole, and stay unless they are discarded. */
+	if (stdio_sync(s->step->io, e) < 0 ||
+	    files_settle(s->step, &s->m, &s->files, e) < 0 ||
+	    count_files(s, e) < 0 || publish(s, e) < 0) {
+		image_writer_discard(s->writer);
+		return -1;
+	}
+	s->published = true;
+	s->step->last = (struct cost){ .us = s->m.dump_us,
+				       .resident = s->m.resident,
+				       .whole = !s->m.parent,
+				       .generation = s->m.generation,
+				       .frozen_us = s->m.frozen_us };
+	note(s);
+	if (s->step->last.whole && s->m.resident >= ESTIMATE_LEAST)
+		store_speed_note(&s->step->store, (double)s->m.resident * 1e6 /
+							  (double)s->m.dump_us);
+	if (!strcmp(s->step->spec.step, "batch"))
+		origin_keep(&s->step->store, s->step->program, environ);
+	/* The next dump tries again if this fails. */
+	store_retain(&s->step->store, s->step->spec.limits.keep, s->m.run,
+		     &s->step->restored, NULL);
+	return 0;
+}
+
+static void *finish_beside(void *arg)
+{
+	struct saving *s = arg;
+	const uint64_t one = 1;
+
+	s->result = finish(s, &s->e);
+	while (write(s->done, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+	return NULL;
+}
+
+static int start_beside(struct saving *s, struct err *e)
+{
+	if ((s->done = eventfd(0, EFD_CLOEXEC)) < 0)
+		return err_sys(e, "cannot watch the dump");
+	errno = pthread_create(&s->thread, NULL, finish_beside, s);
+	if (!errno)
+		return 0;
+	err_sys(e, "cannot start a thread");
+	close(s->done);
+	s->done = -1;
+	return -1;
+}
+
+/* A store may hang, in fsync most of all: then the program goes on, and so does
+ * the thread, as long as Slurm lets it. */
+static int finish_in_time(struct saving *s, struct err *e)
+{
+	int64_t left;
+
+	if (!s->order.us)
+		return finish(s, e);
+	if (start_beside(s, e) < 0)
+		return -1;
+	while ((left = deadline_left(&s->deadline)) > 0) {
+		struct pollfd p = { .fd = s->done, .events = POLLIN };
+
+		if (poll(&p, 1, (int)((left + 999999) / 1000000)) <= 0)
+			continue;
+		pthread_join(s->thread, NULL);
+		close(s->done);
+		s->done = -1;
+		*e = s->e;
+		return s->result;
+	}
+	s->late = true;
+	return err_set(e, "the time is over");
+}
+
+static int note_shape(const struct saving *s, struct err *e)
+{
+	cleanup_free pid_t *pids = NULL;
+	int count = program_tree(s->step->root, &pids, e);
+
+	return count < 0 ? -1 : shape_of(pids, count, s->order.shape, e);
+}
+
+/* Criu's post-dump point: the tree is frozen, criu has sent everything. */
+static int commit(void *arg, struct stream *stream, struct err *e)
+{
+	struct saving *s = arg;
+
+	if (s->order.shape && note_shape(s, e) < 0)
+		return -1;
+	s->m.ended = s->order.end;
+	if (stream_drain(stream, e) < 0 ||
+	    files_record(s->step, &s->m, &s->before, &s->files, e) < 0 ||
+	    stdio_settle(s->step->io, &s->m, e) < 0 ||
+	    pmi_settle(s->step->pmi, &s->m, e) < 0)
+		return -1;
+	s->m.monotonic = clock_ns(CLOCK_MONOTONIC);
+	s->m.boottime = clock_ns(CLOCK_BOOTTIME);
+	s->committed = true;
+	if (!s->order.end)
+		return 0;
+	/* It will not run again here: so long it stood still. */
+	s->m.frozen_us = (clock_ns(CLOCK_MONOTONIC) - s->start) / 1000;
+	tell(s, STATUS_WRITING, "");
+	/* From here on it is not cancelled any more. */
+	deadline_end(&s->deadline);
+	return finish_in_time(s, e);
+}
+
+static int refuse(const struct step *step, int status, struct err *e)
+{
+	cleanup_free pid_t *pids = NULL;
+	struct blockers found = { .count = 0 };
+	char why[600], blocker[400];
+	int count = program_tree(step->root, &pids, NULL);
+	bool known = criu_explain(&step->store, DUMP_LOG, status, why,
+				  sizeof(why));
+
+	if (count > 0)
+		blockers_find(pids, count, &found);
+	if (!found.count)
+		return err_set(e, "%s", why);
+	/* It knows the name, too. */
+	blocker_print(&found.list[0], blocker, sizeof(blocker));
+	return known ? err_set(e, "%s", blocker) :
+		       err_set(e, "%s (%.200s)", blocker, why);
+}
+
+static int go_on_beside(struct saving *s, struct err *e)
+{
+	s->m.frozen_us = criu_frozen_us();
+	tell(s, STATUS_WRITING, "");
+	return start_beside(s, e);
+}
+
+/* The last word, once the files of what was not finished are gone. */
+static void conclude(struct saving *s, int rc, const struct err *e)
+{
+	image_writer_close(s->writer);
+	s->writer = NULL;
+	if (!s->published)
+		generation_drop_files(&s->step->store, &s->m);
+	files_release(&s->files, &s->m);
+	manifest_free(&s->before);
+	tell(s, rc < 0 ? STATUS_REFUSED :
+	     s->order.end ? STATUS_STOPPED : STATUS_SAVED, rc < 0 ? e->text : "");
+	manifest_free(&s->m);
+	if (s->done >= 0)
+		close(s->done);
+	free(s);
+}
+
+/* In place of what the cancelled parts say. */
+static int given_up(struct saving *s, struct err *e)
+{
+	uint64_t taken, stored;
+	char all[16], copied[16], wait[16];
+
+	image_writer_progress(s->writer, &taken, &stored);
+	size_print((uint64_t)s->m.resident, all);
+	size_print(taken, copied);
+	span_print(s->order.us, wait);
+	return err_set(e, "it would not have been whole when Slurm kills the job (KillWait=%d s): of %s of memory %s were copied and the rest could not be written in %s; the checkpoint before stays",
+		       s->step->spec.kill_wait, all, copied, wait);
+}
+
+/* The program has ended, or it runs on; -1: it runs on, and e says why. */
+static int dump(struct saving *s, struct err *e)
+{
+	struct session session = { .commit = commit, .tick = tick, .arg = s };
+	struct criu_command criu = { .argc = 0 };
+	struct image_sink sink;
+	int status, rc;
+
+	s->start = clock_ns(CLOCK_MONOTONIC);
+	s->at_us = clock_ns(CLOCK_REALTIME) / 1000;
+	if (begin(s, e) < 0)
+		return -1;
+	tell(s, STATUS_FREEZING, "");
+	sink = image_writer_sink(s->writer);
+	if (deadline_begin(&s->deadline, s->order.us, s->writer, e) < 0 ||
+	    !(session.stream = stream_open(SCKPT_RUN_DIR, &sink, NULL, e)))
+		return -1;
+	criu_dump_command(&criu, &s->step->spec, s->step->io, s->step->pmi,
+			  s->order.end);
+	rc = session_run(&session, &criu, &status, e);
+	criu_command_free(&criu);
+	stream_close(session.stream);
+	deadline_end(&s->deadline);
+	/* Whatever happened to criu since: this is what the job goes on from. */
+	if (!s->late && s->published)
+		return 0;
+	if (s->late || deadline_passed(&s->deadline))
+		return given_up(s, e);
+	if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status)))
+		rc = refuse(s->step, status, e);
+	if (rc == 0 && (s->order.end || !s->committed))
+		rc = err_set(e, "criu ended without having asked whether it may");
+	return rc == 0 ? go_on_beside(s, e) : -1;
+}
+
+int step_dump(struct step *step, const struct order *order,
+	      struct saving **saving, struct err *e)
+{
+	struct saving *s = calloc(1, sizeof(*s));
+	int rc;
+
+	*saving = NULL;
+	if (!s)
+		return err_set(e, "no memory for a dump");
+	s->step = step;
+	s->order = *order;
+	s->done = s->deadline.over = -1;
+	rc = dump(s, e);
+	deadline_end(&s->deadline);
+	if (s->late || (rc == 0 && !s->published)) {
+		*saving = s;
+		return rc;
+	}
+	conclude(s, rc, e);
+	return rc;
+}
+
+/* ---- the rest of it, while the program runs ------------------------------------- */
+
+int saving_fd(const struct saving *s)
+{
+	return s->done;
+}
+
+void saving_tell(const struct saving *s)
+{
+	tell(s, STATUS_WRITING, "");
+}
+
+bool saving_late(const struct saving *s)
+{
+	return s->late;
+}
+
+void saving_cancel(struct saving *s)
+{
+	image_writer_cancel(s->writer);
+}
+
+int saving_end(struct saving *s, struct err *e)
+{
+	int rc;
+
+	pthread_join(s->thread, NULL);
+	rc = s->result;
+	*e = s->e;
+	conclude(s, rc, e);
+	return rc;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What slurmctld is asked, and told, when a step is over and its job may not be. */
+#include <string.h>
+#include <time.h>
+
+#include "sckpt/store.h"
+#include "supervise.h"
+
+/* When the step was told to stop, seconds since 1970; or now. */
+static int64_t told_at(const struct supervisor *s)
+{
+	int64_t ago = clock_ns(CLOCK_MONOTONIC) - s->told;
+
+	return time(NULL) - (s->told ? ago / 1000000000 : 0);
+}
+
+void answer_end(struct supervisor *s, int64_t touched)
+{
+	struct control msg = { .kind = CONTROL_KEEP, .value = ENDING_FORGET,
+			       .batch_flag = -1 };
+	struct job_facts facts;
+
+	job_ask(s->spec.job, &facts, NULL);
+	msg.value = ending_of(&facts, s->spec.restart,
+			      s->passed > touched ? s->passed : touched,
+			      told_at(s));
+	/* In the first run nothing has been counted yet. */
+	if (msg.value != ENDING_FORGET)
+		msg.batch_flag = s->spec.restart > 0 ?
+					 job_batch_flag(s->spec.job, NULL) :
+					 1;
+	control_send(s->spec.control, &msg, NULL);
+}
+
+void start_soon(const struct supervisor *s)
+{
+	cleanup_free char *config = NULL;
+	struct err e = { "" };
+	struct job_facts facts;
+	int wait;
+
+	/* A script's steps are over before it is. */
+	if (!s->spec.limits.requeue_wait ||
+	    !strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)))
+		return;
+	if (!(config = config_ask(NULL)))
+		return;
+	job_ask(s->spec.job, &facts, NULL);
+	wait = requeue_wait(&facts, s->spec.limits.requeue_wait,
+			    config_requeue_delay(config), time(NULL));
+	if (wait && job_start_in(&facts, wait, &e) < 0)
+		say(SAYS "job %u starts again when Slurm lets it, for it could not be let start sooner: %s",
+		    s->spec.job, e.text);
+}

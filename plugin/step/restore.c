@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A restore: the newest generation that can be, each tried once. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "needs.h"
+#include "session.h"
+
+struct restore {
+	struct step *step;
+	struct manifest m;
+	struct rewind *rewind;
+	bool recalled;
+};
+
+/* Everything is there, nothing runs yet. */
+static int commit(void *arg, struct stream *stream, struct err *e)
+{
+	struct restore *r = arg;
+
+	(void)stream;
+	if (program_leave_low_pids(r->m.root, e) < 0 ||
+	    timers_start(r->m.root, e) < 0 ||
+	    tasks_bind(r->step->tasks, e) < 0 ||
+	    stdio_recall(r->step->io, &r->m, r->rewind, e) < 0 ||
+	    pmi_recall(r->step->pmi, &r->m, e) < 0 ||
+	    store_mark_ran(&r->step->store, r->step->spec.restart, e) < 0)
+		return -1;
+	r->recalled = true;
+	return 0;
+}
+
+/* What another node may have. */
+static int node_fits(const struct manifest *m, const struct step *step,
+		     struct err *e)
+{
+	char have[16], want[16];
+
+	if (m->criu_version > step->spec.criu_version) {
+		version_print(m->criu_version, want);
+		version_print(step->spec.criu_version, have);
+		return err_set(e, "it was dumped by criu %s on %s, and %s has the older criu %s: install %s or later there",
+			       want, m->node, step->spec.node, have, want);
+	}
+	return needs_met(m, step->spec.node, e);
+}
+
+static int fits(const struct manifest *m, struct step *step, struct err *e)
+{
+	int tasks = (int)m->stream_count / TASK_STREAMS;
+
+	if (tasks != step->tasks->count)
+		return err_set(e, "it is of %d tasks on one node, and this node has %d of the step: ask for the same number of tasks and nodes",
+			       tasks, step->tasks->count);
+	for (size_t i = 0; i < m->pmi_count; i++)
+		if (pmi_program(step->pmi, m->pmi[i].task) < 0)
+			return err_set(e, "it is of an MPI program that Slurm's pmi2 had started, and this step has no PMI: use srun --mpi=pmi2 again");
+	if (strcmp(m->command, step->command) &&
+	    !(!strcmp(step->spec.step, "batch") &&
+	      exchange_same(m->command, step->command)))
+		return err_set(e, "it is of the command '%.100s', and this step runs '%.100s'",
+			       m->command, step->command);
+	step->elsewhere = node_fits(m, step, e) < 0;
+	return step->elsewhere ? -1 : 0;
+}
+
+static int run_criu(struct restore *r, struct image_reader *reader,
+		    struct err *e)
+{
+	struct session session = { .commit = commit, .arg = r };
+	struct image_source source = image_reader_source(reader);
+	struct criu_command criu = { .argc = 0 };
+	struct exchanges exchanges;
+	char why[600];
+	int status, rc;
+
+	if (exchange_find(&exchanges, reader, &r->m, r->step, e) < 0) {
+		exchange_close(&exchanges);
+		return -1;
+	}
+	if (!(session.stream = stream_open(SCKPT_RUN_DIR, NULL, &source, e))) {
+		exchange_close(&exchanges);
+		return -1;
+	}
+	criu_restore_command(&criu, &r->step->spec, r->step->io, r->step->pmi,
+			     &r->m);
+	for (int i = 0; i < exchanges.count; i++)
+		criu_exchange_file(&criu, exchanges.list[i].was,
+				   exchanges.list[i].fd);
+	rc = session_run(&session, &criu, &status, e);
+	criu_command_free(&criu);
+	stream_close(session.stream);
+	exchange_close(&exchanges);
+	if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) ||
+			!r->recalled)) {
+		criu_explain(&r->step->store, RESTORE_LOG, status, why, sizeof(why));
+		rc = err_set(e, "%s", why);
+	}
+	return rc;
+}
+
+/* Criu kills what it had made of the tree, but waits for none of it; the next
+ * try needs the same PIDs, and nothing else is in this PID namespace. */
+static void clear_away(void)
+{
+	kill(-1, SIGKILL);
+	while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
+		;
+}
+
+/* Of the generation that was tried. */
+struct tried {
+	int calls;
+	int64_t time;
+	uint32_t origin;
+};
+
+static pid_t try_generation(struct step *step, struct generation g,
+			    struct tried *tried, struct err *e)
+{
+	const struct image_options options = {
+		.buffer = memory_for_buffer(step->spec.limits.buffer)
+	};
+	struct restore r = { .step = step };
+	struct image_reader *reader = NULL;
+	int rc = -1;
+
+	if (generation_load(&step->store, g, geteuid(), &step->spec, &r.m, e) == 0 &&
+	    fits(&r.m, step, e) == 0 &&
+	    (reader = image_reader_open(step->store.dir, &r.m.set, &options, e)) &&
+	    (r.rewind = rewind_begin(step, &r.m, e)))
+		rc = run_criu(&r, reader, e);
+	image_reader_close(reader);
+	*tried = (struct tried){ r.m.calls, r.m.time, r.m.origin };
+	if (rc == 0) {
+		rc = r.m.root;
+		rewind_done(r.rewind, step);
+	} else {
+		clear_away();
+		if (r.rewind)
+			rewind_undo(r.rewind);
+	}
+	rewind_free(r.rewind);
+	manifest_free(&r.m);
+	return rc;
+}
+
+static void tell(const struct step *step, const struct tried *tried,
+		 int64_t start)
+{
+	struct status s = { .kind = STATUS_RUNNING,
+			    .generation = step->restored,
+			    .restore_us = (clock_ns(CLOCK_MONOTONIC) - start) /
+					  1000 };
+	struct event ev = { .kind = EVENT_RESTORE,
+			    .time_us = clock_ns(CLOCK_REALTIME) / 1000,
+			    .run = step->spec.restart,
+			    .generation = step->restored,
+			    .at_us = tried->time * 1000000,
+			    .us = s.restore_us,
+			    .origin = tried->origin };
+
+	status_write(&step->store, &s);
+	memcpy(ev.node, step->spec.node, sizeof(ev.node));
+	event_add(&step->store, &ev, true);
+}
+
+pid_t step_restore(struct step *step, struct err *e)
+{
+	int64_t start = clock_ns(CLOCK_MONOTONIC);
+	cleanup_free struct generation *list = NULL;
+	int count = store_generations(&step->store, &list, e);
+	struct err reason;
+
+	if (count < 0)
+		return -1;
+	err_set(e, "%s", count ? "" : "no generation is there any more");
+	for (int i = 0; i < count; i++) {
+		struct tried tried = { .calls = 0 };
+		pid_t root = try_generation(step, list[i], &tried, &reason);
+		size_t n = strlen(e->text);
+
+		if (root > 0) {
+			/* What is wrong with the newer ones stays known. */
+			step->restored = list[i];
+			step->calls = tried.calls;
+			step->restored_time = tried.time;
+			tell(step, &tried, start);
+			return root;
+		}
+		snprintf(e->text + n, sizeof(e->text) - n,
+			 "%sgeneration %d: %s", n ? "; " : "", list[i].number,
+			 reason.text);
+		/* An older one has less of the work, and another node has it all. */
+		if (step->elsewhere)
+			break;
+	}
+	return -1;
+}

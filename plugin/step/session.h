@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SCKPT_SESSION_H
+#define SCKPT_SESSION_H
+
+#include "sckpt/image.h"
+#include "step.h"
+
+/* One run of criu: its stream, its hook, its end, in one poll loop. */
+struct session {
+	struct stream *stream;
+	pid_t criu;
+	bool adopting; /* a restore: criu is traced until it made the root */
+	bool ended; /* criu ended, with this wait status */
+	int status;
+	/* Called once, at post-dump or post-restore; -1 makes criu undo
+	 * everything. */
+	int (*commit)(void *arg, struct stream *stream, struct err *e);
+	/* Now and then, or NULL; -1 makes criu undo everything. */
+	int (*tick)(void *arg, struct err *e);
+	void *arg;
+};
+
+/*
+ * Runs criu until it ends. 0: it ran, *status is its wait status. -1: what
+ * is around it failed (store, stream, commit), and e says how; criu is gone.
+ */
+int session_run(struct session *s, struct criu_command *criu, int *status,
+		struct err *e);
+
+#endif

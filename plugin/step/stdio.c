@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Standard input and output. A file stays a file: the program has the one
+ * that slurmstepd opened, and criu is told to leave it out. A pipe ends in
+ * slurmstepd, which will be another one after the restore: there the agent
+ * stands between, knows what has passed, and can say it again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "files.h"
+
+#define BUF 65536
+/* The log of the order takes the number of the first task's input, which has none. */
+#define ORDER 0
+
+/* In that: so many bytes were said by that stream. */
+struct said {
+	uint32_t stream, size;
+};
+
+/* More than one start of a job writes before its program goes on. */
+#define NEWER_MOST (64 << 20)
+
+/* criu's name of an open file: the ids of /proc/self/fdinfo (files-reg.c). */
+static int file_key(int fd, const struct stat *st, char *key, size_t size,
+		    struct err *e)
+{
+	cleanup_free char *info = NULL;
+	char path[64], *at;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (file_read(AT_FDCWD, path, 65536, &info, e) < 0)
+		return -1;
+	if (!(at = strstr(info, "mnt_id:")))
+		return err_set(e, "%s has no mnt_id", path);
+	snprintf(key, size, "file[%lx:%lx]", strtoul(at + 7, NULL, 10),
+		 (unsigned long)st->st_ino);
+	return 0;
+}
+
+/* Every task has three: 3 * task + descriptor is its number. */
+static bool is_input(int stream)
+{
+	return stream % TASK_STREAMS == 0;
+}
+
+static int interpose(const struct stdio *io, struct std_stream *s, bool input,
+		     struct err *e)
+{
+	int p[2], mine = input ? 1 : 0;
+	struct stat st;
+
+	if (pipe2(p, O_CLOEXEC) < 0 || !(s->buf = malloc(BUF)))
+		return err_sys(e, "cannot stand between slurmstepd and the program");
+	s->inner = p[mine];
+	/* Above what it becomes in criu, see criu_start(). */
+	s->program = fcntl(p[!mine], F_DUPFD_CLOEXEC, io->above);
+	close(p[!mine]);
+	if (fstat(s->program, &st) < 0)
+		return err_sys(e, "cannot look at a pipe");
+	snprintf(s->key, sizeof(s->key), "pipe:[%lu]", (unsigned long)st.st_ino);
+	fcntl(s->inner, F_SETFL, O_NONBLOCK);
+	fcntl(s->outer, F_SETFL, fcntl(s->outer, F_GETFL) | O_NONBLOCK);
+	return 0;
+}
+
+/* The first output stream that is the same open file or pipe as i; i when there
+ * is none before it. */
+static int first_same(const struct stdio *io, int i)
+{
+	struct stat st, other;
+
+	if (fstat(io->s[i].outer, &st) < 0)
+		return i;
+	for (int j = 1; j < i; j++)
+		if (!is_input(j) && io->s[j].kind == io->s[i].kind &&
+		    fstat(io->s[j].outer, &other) == 0 &&
+		    other.st_dev == st.st_dev && other.st_ino == st.st_ino)
+			return j;
+	return i;
+}
+
+static int take(struct stdio *io, int i, int fd, struct err *e)
+{
+	struct std_stream *s = &io->s[i];
+	struct stat st;
+	int same = i;
+
+	s->outer = s->inner = s->program = s->rest = s->output = -1;
+	io->logs[i] = -1;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return 0;
+	/* Away from 0 to 2, which nothing of the agent may hold: the
+	 * program's end of file is told by them. */
+	if ((s->outer = fcntl(fd, F_DUPFD_CLOEXEC, io->above)) < 0)
+		return err_sys(e, "cannot keep descriptor %d", fd);
+	s->kind = S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ? STREAM_PIPE :
+								STREAM_FILE;
+	if (!is_input(i))
+		same = first_same(io, i);
+	if (s->kind == STREAM_FILE) {
+		s->program = s->outer;
+		s->regular = !is_input(i) && S_ISREG(st.st_mode) &&
+			     (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+		if (file_key(fd, &st, s->key, sizeof(s->key), e) < 0)
+			return -1;
+	} else if (same != i) {
+		/* One pipe for both, as they had. */
+		s->program = fcntl(io->s[same].program, F_DUPFD_CLOEXEC,
+				   io->above);
+		memcpy(s->key, io->s[same].key, sizeof(s->key));
+	} else if (interpose(io, s, is_input(i), e) < 0) {
+		return -1;
+	}
+	if (!is_input(i) && !io->append &&
+	    (s->regular || s->kind == STREAM_PIPE))
+		s->output = same;
+	return 0;
+}
+
+/*
+ * A step of a protected script says after a restore all again that it had said, and
+ * sckpt-srun drops as many bytes as it has passed on. What several tasks say has to come
+ * in the same order for that: one after the other, each when slurmstepd has taken what
+ * the one before has said. A pipe of one page can be written to when it is empty.
+ */
+static int put_in_order(struct stdio *io, const struct spec *spec, struct err *e)
+{
+	if (strncmp(spec->step, CALL_STEP, strlen(CALL_STEP)) || spec->tasks == 1)
+		return 0;
+	for (int i = 0; i < io->count; i++) {
+		if (is_input(i) || io->s[i].kind != STREAM_PIPE)
+			continue;
+		io->ordered = true;
+		if (fcntl(io->s[i].outer, F_SETPIPE_SZ, 1) < 0)
+			return err_sys(e, "what the step's tasks write cannot be put in order");
+	}
+	return 0;
+}
+
+int stdio_take(struct stdio *io, const struct spec *spec, const int *fds,
+	       int tasks, struct err *e)
+{
+	memset(io, 0, sizeof(*io));
+	io->turn = -1;
+	io->append = spec->append;
+	io->job = spec->job;
+	io->above = CRIU_FD_FIRST + tasks * TASK_STREAMS + EXCHANGES_MAX;
+	io->s = calloc((size_t)tasks * TASK_STREAMS, sizeof(*io->s));
+	io->logs = calloc((size_t)tasks * TASK_STREAMS, sizeof(*io->logs));
+	if (!io->s || !io->logs)
+		return err_set(e, "no memory for the step's standard streams");
+	for (; io->count < tasks * TASK_STREAMS; io->count++)
+		if (take(io, io->count, fds[io->count], e) < 0)
+			return -1;
+	return put_in_order(io, spec, e);
+}
+
+int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
+	       struct err *e)
+{
+	for (int i = 0; i < io->count; i++) {
+		if (i == ORDER ? !io->ordered : io->s[i].output != i)
+			continue;
+		if ((io->logs[i] = output_open(store, i, true, e)) < 0)
+			return err_context(e, "cannot keep the program's output");
+		if (fresh && ftruncate(io->logs[i], 0) < 0)
+			return err_sys(e, "cannot keep the program's output");
+	}
+	return 0;
+}
+
+void stdio_give(const struct stdio *io, int task)
+{
+	const struct std_stream *s = &io->s[task * TASK_STREAMS];
+
+	for (int i = 0; i < TASK_STREAMS; i++)
+		if (s[i].program >= 0)
+			dup2(s[i].program, i);
+		else
+			close(i);
+}
+
+void stdio_given(struct stdio *io)
+{
+	for (int i = 0; i < io->count; i++) {
+		struct std_stream *s = &io->s[i];
+
+		if (s->kind == STREAM_PIPE && s->program >= 0)
+			close(s->program);
+		s->program = -1;
+	}
+}
+
+/* ---- moving bytes ------------------------------------------------------ */
+
+/* What the program wrote is in the store before anybody else has it. */
+static void keep(struct stdio *io, const struct std_stream *s)
+{
+	struct err e = { "" };
+
+	if (s->output < 0 || io->logs[s->output] < 0)
+		return;
+	if (file_write(io->logs[s->output], s->buf, s->filled, &e) < 0 ||
+	    (io->ordered &&
+	     file_write(io->logs[ORDER],
+			&(struct said){ (uint32_t)s->output, (uint32_t)s->filled },
+			sizeof(struct said), &e) < 0)) {
+		/* The step goes on; a later restore tells what is missing. */
+		io->log_error = e;
+		close_fd(&io->logs[s->output]);
+	}
+}
+
+/* End of input is the program's to see, but how much of it is unread must be
+ * known at a dump: through a reading end, which cannot keep it open. */
+static void end_input(struct std_stream *s)
+{
+	char path[64];
+
+	if (s->inner < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->inner);
+	s->rest = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	close_fd(&s->inner);
+}
+
+/* Fills the buffer; returns false when there is nothing (more) to read. */
+static bool fill(struct stdio *io, struct std_stream *s, bool input)
+{
+	int *from = input ? &s->outer : &s->inner;
+	ssize_t n;
+
+	if (*from < 0)
+		return false;
+	n = read(*from, s->buf, BUF);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	s->filled = s->sent = 0;
+	if (n <= 0) {
+		close_fd(from);
+		if (input)
+			end_input(s);
+		else
+			close_fd(&s->outer);
+		return false;
+	}
+	s->filled = (size_t)n;
+	if (input && s->skip > 0) {
+		size_t over = s->skip < n ? (size_t)s->skip : (size_t)n;
+
+		s->skip -= (int64_t)over;
+		s->sent = over;
+	}
+	if (!input)
+		keep(io, s);
+	return true;
+}
+
+/* Empties the buffer; returns false when it cannot go on now. */
+static bool empty(struct std_stream *s, bool input)
+{
+	int *to = input ? &s->inner : &s->outer;
+
+	while (s->sent < s->filled) {
+		ssize_t n = *to < 0 ? -1 :
+				      write(*to, s->buf + s->sent,
+					    s->filled - s->sent);
+
+		if (*to >= 0 && n < 0 && (errno == EAGAIN || errno == EINTR))
+			return false;
+		if (n < 0) {
+			/* Nobody reads any more: let the writer notice. */
+			s->filled = s->sent = 0;
+			close_fd(to);
+			close_fd(input ? &s->outer : &s->inner);
+			return false;
+		}
+		s->sent += (size_t)n;
+		if (input)
+			s->moved += n;
+	}
+	return true;
+}
+
+/* slurmstepd has taken all that was written to it. */
+static bool taken(const struct std_stream *s)
+{
+	int unread = 0;
+
+	return s->outer < 0 || ioctl(s->outer, FIONREAD, &unread) < 0 || !unread;
+}
+
+/* The one that had its turn is through. */
+static bool turn_is_over(struct stdio *io)
+{
+	struct std_stream *s = io->turn < 0 ? NULL : &io->s[io->turn];
+
+	if (s && (!empty(s, false) || !taken(s)))
+		return false;
+	io->turn = -1;
+	return true;
+}
+
+static void pump_in_order(struct stdio *io)
+{
+	for (int n = 0; n < io->count && turn_is_over(io); n++) {
+		int i = io->next++ % io->count;
+
+		if (!is_input(i) && io->s[i].kind == STREAM_PIPE &&
+		    io->s[i].buf && fill(io, &io->s[i], false)) {
+			io->turn = i;
+			n = -1;
+		}
+	}
+}
+
+void stdio_pump(struct stdio *io)
+{
+	if (io->ordered)
+		pump_in_order(io);
+	for (int i = 0; i < io->count; i++) {
+		struct std_stream *s = &io->s[i];
+
+		if (s->kind != STREAM_PIPE || !s->buf ||
+		    (io->ordered && !is_input(i)))
+			continue;
+		/* A flood must not keep orders and signals waiting. */
+		for (int n = 0; n < 16; n++)
+			if (!empty(s, is_input(i)) || !fill(io, s, is_input(i)))
+				break;
+	}
+}
+
+int stdio_polls(const struct stdio *io, struct pollfd *p)
+{
+	int n = 0;
+
+	for (int i = 0; i < io->count; i++) {
+		const struct std_stream *s = &io->s[i];
+		bool full = s->sent < s->filled;
+		int from = is_input(i) ? s->outer : s->inner;
+		int to = is_input(i) ? s->inner : s->outer;
+
+		if (s->kind != STREAM_PIPE || !s->buf)
+			continue;
+		if (io->ordered && !is_input(i) && io->turn >= 0) {
+			if (i == io->turn && s->outer >= 0)
+				p[n++] = (struct pollfd){ s->outer, POLLOUT, 0 };
+			continue;
+		}
+		if (full && to >= 0)
+			p[n++] = (struct pollfd){ to, POLLOUT, 0 };
+		else if (!full && from >= 0)
+			p[n++] = (struct pollfd){ from, POLLIN, 0 };
+	}
+	return n;
+}
+
+void stdio_flush(struct stdio *io, int timeout_ms)
+{
+	int64_t end = clock_ns(CLOCK_MONOTONIC) + timeout_ms * INT64_C(1000000);
+
+	for (;;) {
+		struct pollfd p[io->count];
+		int64_t left = (end - clock_ns(CLOCK_MONOTONIC)) / 1000000;
+		int n = 0;
+
+		stdio_pump(io);
+		for (int i = 1; i < io->count; i++) {
+			const struct std_stream *s = &io->s[i];
+
+			if (is_input(i) ||
+			    (io->turn >= 0 && i != io->turn))
+				continue;
+			if (i == io->turn && s->outer >= 0)
+				p[n++] = (struct pollfd){ s->outer, POLLOUT, 0 };
+			else if (s->sent < s->filled && s->outer >= 0)
+				p[n++] = (struct pollfd){ s->outer, POLLOUT, 0 };
+			else if (s->inner >= 0)
+				p[n++] = (struct pollfd){ s->inner, POLLIN, 0 };
+		}
+		if (n == 0 || left <= 0 || poll(p, (nfds_t)n, (int)left) == 0)
+			return;
+	}
+}
+
+/* ---- at a dump --------------------------------------------------------- */
+
+/* All that is in the program's pipe goes to the log; slurmstepd gets what it
+ * takes now. With the program frozen nothing follows. */
+static void settle_pipe(struct stdio *io, struct std_stream *s)
+{
+	while (s->inner >= 0) {
+		if (s->sent < s->filled && !empty(s, false)) {
+			struct pollfd p = { s->outer, POLLOUT, 0 };
+
+			/* Slurmstepd reads until the end of the step; a
+			 * srun that died leaves its step's pipe unread. */
+			if (s->outer >= 0 && poll(&p, 1, 1000) > 0)
+				continue;
+			s->sent = s->filled;
+		}
+		if (!fill(io, s, false))
+			break;
+	}
+	if (io->ordered && !taken(s)) {
+		struct pollfd p = { s->outer, POLLOUT, 0 };
+
+		poll(&p, 1, 1000);
+	}
+}
+
+int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
+{
+	if (manifest_add_streams(m, (size_t)io->count / TASK_STREAMS, e) < 0)
+		return -1;
+	/* What is on its way first. */
+	if (io->turn >= 0)
+		settle_pipe(io, &io->s[io->turn]);
+	io->turn = -1;
+	for (int i = 0; i < io->count; i++) {
+		struct manifest_stream *to = &m->streams[i];
+		struct std_stream *s = &io->s[i];
+		int unread = 0;
+
+		memcpy(to->key, s->key, sizeof(to->key));
+		if (s->kind == STREAM_PIPE && is_input(i)) {
+			int fd = s->inner >= 0 ? s->inner : s->rest;
+
+			if (fd >= 0 && ioctl(fd, FIONREAD, &unread) < 0)
+				return err_sys(e, "cannot tell what input is unread");
+			to->position = s->moved - unread;
+		} else if (s->kind == STREAM_PIPE && s->buf) {
+			settle_pipe(io, s);
+		} else if (s->kind == STREAM_FILE && is_input(i)) {
+			off_t at = lseek(s->outer, 0, SEEK_CUR);
+
+			to->position = at > 0 ? at : 0;
+		}
+	}
+	if (*io->log_error.text) {
+		*e = io->log_error;
+		return err_context(e, "the program's output could not be kept");
+	}
+	if (io->ordered) {
+		off_t end = lseek(io->logs[ORDER], 0, SEEK_END);
+
+		if (end < 0)
+			return err_sys(e, "cannot keep the program's output");
+		m->streams[ORDER].output = ORDER;
+		m->streams[ORDER].length = end;
+	}
+	for (int i = 1; i < io->count; i++) {
+		struct std_stream *s = &io->s[i];
+		struct manifest_stream *to = &m->streams[i];
+		cleanup_fd int fd = -1;
+		char path[64];
+		int64_t n;
+		off_t end;
+
+		if (s->output < 0 || io->logs[s->output] < 0)
+			continue;
+		if (s->kind == STREAM_FILE && s->output == i) {
+			snprintf(path, sizeof(path), "/proc/self/fd/%d",
+				 s->outer);
+			if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+				return err_sys(e, "cannot read the output file back");
+			n = output_copy(io->logs[i], fd, s->copied, io->job, e);
+			if (n < 0)
+				return -1;
+			s->copied += n;
+		}
+		if ((end = lseek(io->logs[s->output], 0, SEEK_END)) < 0)
+			return err_sys(e, "cannot keep the program's output");
+		to->output = s->output;
+		to->length = end;
+	}
+	return 0;
+}
+
+int stdio_sync(const struct stdio *io, struct err *e)
+{
+	for (int i = 0; i < io->count; i++)
+		if (io->logs[i] >= 0 && fsync(io->logs[i]) < 0)
+			return err_sys(e, "cannot keep the program's output");
+	return 0;
+}
+
+/* ---- at a restore ------------------------------------------------------ */
+
+/*
+ * If Slurm has truncated the file at the requeue, what stands in it now was written
+ * by this start of the job (a prolog, a message of Slurm's) and comes after what the
+ * program had written. Where others write to it, too, or much, nothing can be put in
+ * front of theirs.
+ */
+static int fill_file(struct std_stream *s, int log, int64_t length, bool shared,
+		     struct err *e)
+{
+	cleanup_free char *newer = NULL;
+	cleanup_fd int fd = -1;
+	char path[64];
+	struct stat st;
+	ssize_t n = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->outer);
+	/* Written with a descriptor of its own: the file is only complete or
+	 * truncated, never in between, once the program runs again. */
+	if ((fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)) < 0 ||
+	    fstat(fd, &st) < 0)
+		return err_sys(e, "cannot write the output file");
+	if (!shared && st.st_size <= NEWER_MOST) {
+		n = file_read(AT_FDCWD, path, NEWER_MOST, &newer, e);
+		if (n < 0)
+			return -1;
+		if (ftruncate(fd, 0) < 0)
+			return err_sys(e, "cannot write the output file");
+	}
+	if (output_replay(log, length, fd, e) < 0 ||
+	    file_write(fd, newer, (size_t)n, e) < 0)
+		return -1;
+	s->copied = newer ? length : st.st_size + length;
+	return 0;
+}
+
+/* The file as the program left it. */
+static int recall_file(struct std_stream *s, int i, int log, int64_t length,
+		       struct rewind *r, struct err *e)
+{
+	struct stat st;
+	int kept = rewind_stream(r, i, s->outer, e);
+
+	if (kept < 0 || fstat(s->outer, &st) < 0)
+		return err_context(e, "cannot look at the output file");
+	s->copied = st.st_size;
+	if (kept || log < 0)
+		return 0;
+	return fill_file(s, log, length, rewind_shared(r, i), e);
+}
+
+static int recall_pipe(struct std_stream *s, int log, int64_t length,
+		       struct err *e)
+{
+	int flags = fcntl(s->outer, F_GETFL), rc;
+
+	fcntl(s->outer, F_SETFL, flags & ~O_NONBLOCK);
+	rc = output_replay(log, length, s->outer, e);
+	fcntl(s->outer, F_SETFL, flags);
+	return rc;
+}
+
+/* Blocking, a piece of what one stream had said; then waits until slurmstepd has it. */
+static int recall_piece(struct std_stream *s, int log, int64_t at, size_t size,
+			struct err *e)
+{
+	struct pollfd p = { s->outer, POLLOUT, 0 };
+	char data[BUF];
+
+	if (size > sizeof(data) || pread(log, data, size, at) != (ssize_t)size)
+		return err_set(e, "the program's past output is not whole");
+	if (s->outer < 0)
+		return 0;
+	for (size_t sent = 0; sent < size;) {
+		ssize_t n = write(s->outer, data + sent, size - sent);
+
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return err_sys(e, "cannot write the program's past output");
+		if (n > 0)
+			sent += (size_t)n;
+		poll(&p, 1, -1);
+	}
+	return 0;
+}
+
+/* What all had said, in the order in which they had. */
+static int recall_in_order(struct stdio *io, const struct manifest *m, struct err *e)
+{
+	int64_t *at = calloc((size_t)io->count, sizeof(*at));
+	int64_t end = m->streams[ORDER].length, i;
+	int rc = at ? 0 : err_set(e, "no memory for the program's past output");
+
+	for (i = 0; rc == 0 && i < end; i += (int64_t)sizeof(struct said)) {
+		struct said said;
+
+		if (pread(io->logs[ORDER], &said, sizeof(said), i) != sizeof(said) ||
+		    said.stream >= (uint32_t)io->count || io->logs[said.stream] < 0) {
+			rc = err_set(e, "the order of the program's past output is not whole");
+			break;
+		}
+		rc = recall_piece(&io->s[said.stream], io->logs[said.stream],
+				  at[said.stream], said.size, e);
+		at[said.stream] += said.size;
+	}
+	free(at);
+	return rc;
+}
+
+int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
+		    struct err *e)
+{
+	struct std_stream *s = &io->s[i];
+
+	if (s->output != i)
+		return 0; /* nothing was truncated */
+	return s->kind == STREAM_PIPE ? recall_pipe(s, log, length, e) :
+					fill_file(s, log, length, false, e);
+}
+
+int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
+		 struct err *e)
+{
+	for (int i = 0; i < io->count; i++) {
+		const struct manifest_stream *was = &m->streams[i];
+		struct std_stream *s = &io->s[i];
+		int log;
+
+		if (is_input(i)) {
+			s->skip = s->moved = was->position;
+			if (s->kind == STREAM_FILE && was->position > 0 &&
+			    lseek(s->outer, was->position, SEEK_SET) < 0)
+				return err_sys(e, "cannot go on in the input file");
+			continue;
+		}
+		log = s->output == i && was->output == i ? io->logs[i] : -1;
+		/* What an abandoned run wrote after this generation. */
+		if (log >= 0 && ftruncate(log, was->length) < 0)
+			return err_sys(e, "cannot bring back the program's output");
+		if (s->kind == STREAM_PIPE && log >= 0 && !io->ordered &&
+		    recall_pipe(s, log, was->length, e) < 0)
+			return -1;
+		/* One that is several is put right once. */
+		if (s->kind == STREAM_FILE && s->regular &&
+		    first_same(io, i) == i &&
+		    recall_file(s, i, log, was->length, r, e) < 0)
+			return -1;
+		/* Where the program writes on if it has this very descriptor. */
+		if (s->kind == STREAM_FILE && s->program >= 0)
+			lseek(s->program, 0, SEEK_END);
+	}
+	if (!io->ordered || m->streams[ORDER].output != ORDER)
+		return 0;
+	if (ftruncate(io->logs[ORDER], m->streams[ORDER].length) < 0)
+		return err_sys(e, "cannot bring back the program's output");
+	return recall_in_order(io, m, e);
+}

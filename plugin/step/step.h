@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * step: the processes beside the program. sckpt-supervise (supervise.c) is
+ * Slurm's task; sckpt-agent (agent.c) is PID 1 of the step's PID namespace;
+ * sckpt-root (root.c) is the root of the tree that criu dumps; sckpt-hook
+ * (hook.c) is criu's action script; sckpt-task and sckpt-join see tasks.h; sckpt-in-criu.so is loaded into criu
+ * (LD_PRELOAD), for dumps (drain.c) and restores (populate.c).
+ */
+#ifndef SCKPT_STEP_H
+#define SCKPT_STEP_H
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "sckpt/base.h"
+#include "sckpt/store.h"
+
+/*
+ * The tree's root. Below are the agent and, at a restore, criu; a program
+ * that got one of their PIDs could not be restored ("File exists").
+ */
+#define ROOT_PID 1000
+#define PROGRAM_PID (ROOT_PID + 1)
+
+/* ---- stdio.c: the program's standard descriptors ---------------------- */
+
+enum stream_kind {
+	STREAM_CLOSED,
+	STREAM_FILE, /* a file or device that slurmstepd opened */
+	STREAM_PIPE /* a pipe or socket of slurmstepd's: the agent stands
+		     * between, so that no byte is lost or read twice */
+};
+
+struct std_stream {
+	enum stream_kind kind;
+	int outer; /* slurmstepd's end; -1 when its other side is gone */
+	int inner; /* the agent's end of the program's pipe, or -1 */
+	int program; /* what the program gets as descriptor N, or -1 */
+	int rest; /* input after its end: where the unread can be counted, or -1 */
+	bool regular; /* STREAM_FILE: a regular file that is written to */
+	char key[80]; /* criu's name of what the program has */
+	/* bytes on their way between outer and inner */
+	char *buf;
+	size_t filled, sent;
+	int64_t moved; /* input: bytes handed to the program so far, from the
+			* first start of the job */
+	int64_t skip; /* input: bytes of it that are still to be skipped */
+	int output; /* number of its output log, -1 none */
+	int64_t copied; /* STREAM_FILE: bytes of the file already in the log */
+};
+
+struct stdio {
+	int count; /* of streams: TASK_STREAMS for each task */
+	struct std_stream *s;
+	int *logs; /* output logs of each, -1 */
+	int above; /* the program's ends are such descriptors */
+	bool ordered; /* what several tasks say keeps its order */
+	int turn; /* then: whose words slurmstepd has not all taken; -1 nobody's */
+	unsigned next; /* who is asked next */
+	struct err log_error; /* why output is not kept; "" when it is */
+	bool append;
+	uint32_t job;
+};
+
+/* Looks at the descriptors of so many tasks, three for each, -1 for what is closed,
+ * and puts pipes between where needed. They stay the caller's. */
+int stdio_take(struct stdio *io, const struct spec *spec, const int *fds,
+	       int tasks, struct err *e);
+/* Opens the output logs, empty ones for a fresh start; from here on what
+ * passes is kept. */
+int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
+	       struct err *e);
+/* After fork, in the task's program: its descriptors become 0 to 2. */
+void stdio_give(const struct stdio *io, int task);
+/* The program has its ends (launched or restored): the agent lets go. */
+void stdio_given(struct stdio *io);
+/* Fills in what to wait for, at most one for each stream; returns how many. */
+int stdio_polls(const struct stdio *io, struct pollfd *p);
+/* Moves what can be moved without waiting. */
+void stdio_pump(struct stdio *io);
+/* With the program frozen or gone: takes all it has written, and notes for
+ * the manifest where each stream is. */
+int stdio_settle(struct stdio *io, struct manifest *m, struct err *e);
+/* Makes what was taken durable. Any thread; the program may run again. */
+int stdio_sync(const struct stdio *io, struct err *e);
+/* With every writer killed: hands on what is left, to the end of the pipes,
+ * waiting for slurmstepd at most timeout_ms. */
+void stdio_flush(struct stdio *io, int timeout_ms);
+/* What the program wrote to stream i in an earlier run stands there again. */
+int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
+		    struct err *e);
+struct rewind;
+/* With the program restored and not yet running: output files hold again
+ * what they held, input is where it was. */
+int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
+		 struct err *e);
+
+/* ---- tasks.c: the step's tasks on this node --------------------------------- */
+
+/* What came from a task that is not the first, until it is started. */
+struct joined;
+
+struct task {
+	struct joined *joined;
+	bool ended;
+	int status; /* wait status */
+	bool told; /* Slurm's task of it knows */
+};
+
+/* Task i is process PROGRAM_PID + i. */
+struct tasks {
+	int count;
+	struct task *list;
+};
+
+/* Waits until all have come, or are known not to. */
+int tasks_collect(struct tasks *t, const struct spec *spec, struct err *e);
+/* What that task is to have as descriptor `number`; -1 closed. */
+int tasks_descriptor(const struct tasks *t, int task, int number);
+/* In the task's process: becomes its program; the first one's is argv. */
+void task_become(const struct tasks *t, int task, char *const argv[])
+	__attribute__((noreturn));
+/* Restored processes run where the agent does: each task's are put on the CPUs that
+ * Slurm has given it now. */
+int tasks_bind(const struct tasks *t, struct err *e);
+/* All run: what came from them is not needed any more. */
+void tasks_started(struct tasks *t);
+/* Asks the root which have ended. Returns how many that was not known of. */
+int tasks_look(struct tasks *t, pid_t root);
+bool tasks_over(const struct tasks *t);
+/* Those that had not ended have now, so. */
+void tasks_killed(struct tasks *t, int status);
+/* With all ended: the first status that is not 0. */
+int tasks_status(const struct tasks *t);
+/* To one of them, or (-1) to all that run. */
+void tasks_signal(struct tasks *t, int task, int sig);
+
+/* What that task is started with; NULL nothing is known. */
+char *const *tasks_environment(const struct tasks *t, int task);
+
+/* ---- pmi.c: the ranks' sockets to Slurm's mpi/pmi2 ---------------------------- */
+
+struct pmi_link;
+
+struct pmi {
+	int count; /* of the tasks that have one */
+	struct pmi_link *list;
+	int first; /* the first task's, under Slurm's number in the agent; 0 none */
+};
+
+/* Stands between; above: as in struct stdio. */
+int pmi_take(struct pmi *p, const struct tasks *t, int above, struct err *e);
+/* All tasks have theirs. */
+void pmi_given(struct pmi *p);
+/* At most two for each. */
+int pmi_polls(const struct pmi *p, struct pollfd *fds);
+void pmi_pump(struct pmi *p);
+/* criu's names of what the tasks have now. */
+const char *pmi_key(const struct pmi *p, int i);
+/* What that task is to have when it is restored; -1 none. */
+int pmi_program(const struct pmi *p, int task);
+/* With all frozen: notes what has been said. */
+int pmi_settle(struct pmi *p, struct manifest *m, struct err *e);
+/* It is said again from here on, while the program runs. */
+int pmi_recall(struct pmi *p, const struct manifest *m, struct err *e);
+
+/* ---- program.c -------------------------------------------------------- */
+
+/* Limits that agent and criu would fail at where the program need not: open
+ * files, the size of an image, the memory that is mapped. */
+#define AS_STARTED_LIMITS 4
+extern const int as_started_limits[AS_STARTED_LIMITS];
+
+/* What the agent changed for itself and the program gets as Slurm set it. */
+struct as_started {
+	sigset_t mask;
+	struct rlimit limits[AS_STARTED_LIMITS];
+};
+
+/* Starts sckpt-root and below it the tasks, the first of which runs argv, whose
+ * first word becomes the path of its file. Returns the root's PID. */
+pid_t program_launch(const struct spec *spec, const struct stdio *io,
+		     char *argv[], const struct as_started *as,
+		     const struct tasks *tasks, struct err *e);
+/*
+ * A restored tree has its PIDs by choice, and the kernel goes on counting from
+ * the helpers' low ones. What the program starts from now on is above its own: a
+ * process with a low PID could not be restored the next time, beside criu.
+ */
+int program_leave_low_pids(pid_t root, struct err *e);
+/* All processes below root, the root first; malloc'ed, the caller's. */
+int program_tree(pid_t root, pid_t **pids, struct err *e);
+/* Bytes resident of all of them. */
+int64_t program_resident(const pid_t *pids, int count);
+
+/* ---- capability.c ------------------------------------------------------ */
+
+/* This process has no capability any more. */
+int drop_capability(void);
+
+/* ---- timers.c ---------------------------------------------------------- */
+
+/* With everything restored and nothing running: starts the timers that criu
+ * leaves off and that were on. */
+int timers_start(pid_t root, struct err *e);
+
+/* ---- criu.c: running criu --------------------------------------------- */
+
+#define EXCHANGES_MAX 3 /* batch script, output, errors */
+#define CRIU_FD_FIRST 20 /* inherited descriptors are put here and above */
+
+struct criu_command {
+	char **argv;
+	int argc;
+	int *inherit;
+	int inherits;
+	bool failed; /* no memory */
+};
+
+/* Pure: what dump and restore are asked to do. */
+void criu_dump_command(struct criu_command *c, const struct spec *spec,
+		       const struct stdio *io, const struct pmi *pmi, bool end);
+void criu_restore_command(struct criu_command *c, const struct spec *spec,
+			  const struct stdio *io, const struct pmi *pmi,
+			  const struct manifest *m);
+/* The open file `name` becomes fd at a restore. */
+void criu_exchange_file(struct criu_command *c, const char *name, int fd);
+void criu_command_free(struct criu_command *c);
+/* Starts it with a clean environment. Returns its PID. */
+pid_t criu_start(struct criu_command *c, struct err *e);
+/*
+ * Why it failed, in words: what the table of explain.c says of its log (true), or
+ * its first error as it stands, or the words it died with. The log is kept in the
+ * step's directory, and named when the table does not know it.
+ */
+bool criu_explain(const struct store *store, const char *log, int status,
+		  char *text, size_t size);
+/* Microseconds that the last dump kept the program frozen; -1 unknown. */
+int64_t criu_frozen_us(void);
+
+/* In SCKPT_RUN_DIR, and when it failed in the step's directory. */
+#define DUMP_LOG "dump.log"
+#define RESTORE_LOG "restore.log"
+#define HOOK_SOCKET SCKPT_RUN_DIR "/hook.sock"
+
+/* ---- blockers.c ------------------------------------------------------- */
+
+/* One thing of one process that criu cannot dump without more privilege. */
+struct blocker {
+	pid_t pid;
+	char name[32];
+	char what[200]; /* "holds an io_uring (descriptor 5)" */
+	const char *way_out;
+	int more; /* of the same kind */
+};
+
+#define BLOCKERS_MAX 32
+struct blockers {
+	struct blocker list[BLOCKERS_MAX];
+	int count;
+	int more; /* that did not fit */
+};
+
+/* All that is found of these in the tree. */
+void blockers_find(const pid_t *pids, int count, struct blockers *found);
+/* The same of what criu would dump and restore wrongly without saying so. */
+void blockers_silent(const pid_t *pids, int count, struct blockers *found);
+/* In one sentence, with the way out. */
+void blocker_print(const struct blocker *b, char *text, size_t size);
+/* Pure: finds a socket in /proc/net/tcp or tcp6; not one that listens. */
+bool blocker_connection(const char *table, unsigned long inode, char *text,
+			size_t size);
+
+/* ---- describe.c, memory.c ----------------------------------------------- */
+
+/* Fills in m->processes. */
+int program_describe(const pid_t *pids, int count, struct manifest *m,
+		     struct err *e);
+/* Bytes the images' buffer may have: as set, or half of what is left to the
+ * step. */
+uint64_t memory_for_buffer(uint64_t setting);
+/* Bytes that the step may still take. */
+uint64_t memory_left(void);
+
+/* ---- files.h ---------------------------------------------------------------- */
+
+/* What was noticed of files since the agent began. */
+struct file_seen {
+	dev_t dev;
+	ino_t inode;
+	int64_t mtime_ns;
+	bool told; /* that its content is not kept */
+	bool shared; /* somebody else wrote to it */
+};
+
+struct files_seen {
+	struct file_seen *list;
+	size_t count;
+	int64_t begun; /* ns since 1970: what is older the program did not write */
+};
+
+/* ---- dump.c, restore.c ------------------------------------------------- */
+
+/* What the last dump cost. */
+struct cost {
+	int64_t us; /* criu's start to all images durable */
+	int64_t resident; /* bytes */
+	bool whole; /* it did not lean on another */
+	int generation;
+	int64_t frozen_us;
+};
+
+/* What agent, dump and restore have in common of the step. */
+struct step {
+	struct spec spec;
+	struct store store;
+	struct stdio *io;
+	struct tasks *tasks;
+	struct pmi *pmi;
+	pid_t root;
+	struct generation restored; /* what it went on from; number 0: none */
+	bool elsewhere; /* not restored, since this node has not what it needs */
+	int64_t restored_time; /* when that was taken, s since 1970 */
+	char command[256];
+	const char *program; /* the first word of it */
+	struct files_seen seen;
+	struct cost last;
+	int calls; /* of srun by the script, since its first start */
+};
+
+struct shape;
+
+/* What a dump is for. */
+struct order {
+	bool end; /* the tree is gone afterwards */
+	int64_t us; /* it is given up when it takes longer; 0: never */
+	char reason[80];
+	char request[40]; /* whose request it answers; "" nobody's */
+	struct shape *shape; /* what the tree looks like is noted there; NULL */
+};
+
+/* A dump whose images are still being written while the program runs. */
+struct saving;
+
+/*
+ * Dumps the tree. 0: with order->end it is published and the tree is gone;
+ * without, the tree runs and *saving is what is still to be ended. -1: nothing
+ * changed, the program goes on; *saving is then NULL, or a dump that was too
+ * late and is being written all the same (saving_late).
+ */
+int step_dump(struct step *step, const struct order *order,
+	      struct saving **saving, struct err *e);
+/* Readable when saving_end() would not wait. */
+int saving_fd(const struct saving *s);
+/* Tells people how far it is. */
+void saving_tell(const struct saving *s);
+bool saving_late(const struct saving *s);
+/* It is not needed any more. */
+void saving_cancel(struct saving *s);
+/* Waits for its end, and frees it. 0: published; -1: it was not. */
+int saving_end(struct saving *s, struct err *e);
+
+/* ---- deadline.c ---------------------------------------------------------- */
+
+/* When it comes, the writer is cancelled. */
+struct deadline {
+	pthread_t thread;
+	int over; /* eventfd, -1 when there is no deadline */
+	int64_t at; /* ns */
+	struct image_writer *writer;
+	bool passed; /* atomic */
+};
+
+/* In us microseconds; 0 for none. The writer lives until deadline_end(). */
+int deadline_begin(struct deadline *d, int64_t us, struct image_writer *writer,
+		   struct err *e);
+int64_t deadline_left(const struct deadline *d); /* ns, also after its end */
+bool deadline_passed(const struct deadline *d);
+void deadline_end(struct deadline *d);
+
+/* ---- estimate.c ------------------------------------------------------------ */
+
+/* Of a program's memory: of smaller dumps no speed is learned. */
+#define ESTIMATE_LEAST (64 << 20)
+
+struct estimate {
+	int64_t due, interval; /* ns; due 0: never */
+	double speed; /* bytes a second; 0 not known */
+	bool told;
+};
+
+void estimate_begin(struct estimate *est, const struct step *step);
+/* Milliseconds until the next look, for poll(2). */
+int estimate_wait(const struct estimate *est);
+/* After a dump. */
+void estimate_learn(struct estimate *est, const struct cost *cost);
+/* False: it was not time, or the program is not there. warning is what the user
+ * is to be told, once, or "". */
+bool estimate_look(struct estimate *est, const struct step *step,
+		   int64_t *need_us, char *warning, size_t size);
+
+/* ---- again.c: a job whose program has ended, and that is run again --------- */
+
+/* The program of a batch step has ended: remembers that, and all it has written.
+ * keep: what the supervisor said. */
+int end_keep(const struct step *step, int status, const struct control *keep,
+	     struct err *e);
+/* It had ended in an earlier run: what it wrote stands there again. *ended is what
+ * is known of it. */
+int end_again(const struct step *step, struct ended *ended, struct err *e);
+
+/* Restores the newest generation that can be. Returns the root's PID; e says
+ * then, too, what was wrong with newer ones ("" nothing). */
+pid_t step_restore(struct step *step, struct err *e);
+
+/* ---- note.c -------------------------------------------------------------- */
+
+/* A line for people, by way of the supervisor: CONTROL_NOTE or CONTROL_EVENT. */
+void step_tell(const struct step *step, enum control_kind kind, const char *fmt,
+	       ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- calls.c ------------------------------------------------------------ */
+
+/* The srun calls of a batch step's script. Where there is none, NULL is passed
+ * to all of these. */
+struct calls;
+/* Before the script is started or restored. The step must outlive it. */
+struct calls *calls_open(struct step *step, struct err *e);
+/* Readable when srun is called; -1 none. */
+int calls_fd(const struct calls *c);
+void calls_take(struct calls *c);
+/* A child has ended; true when it was one of these. */
+bool calls_reap(struct calls *c, pid_t pid, int status);
+/* With the script ended: when the last of its steps ended that may have been told to,
+ * seconds since 1970; 0 none. */
+int64_t calls_touched(struct calls *c);
+/* The script is to be dumped and to end: no srun is started any more, and once
+ * every step is over or dumped, which calls_reap() leads to, this returns true. */
+bool calls_stop(struct calls *c);
+/* It was not dumped. */
+void calls_not_stopped(struct calls *c);
+/* It was restored, and runs: so are its steps. */
+void calls_restored(struct calls *c);
+/* A checkpoint of the script was taken and older ones may be gone. */
+void calls_published(struct calls *c);
+
+/* call.c: is it a sckpt-srun? */
+bool call_is_srun(pid_t pid);
+/* What stands for its arguments and its directory: equal for equal calls. */
+int call_command(pid_t pid, uint8_t command[IMAGE_SHA256], struct err *e);
+
+/* ---- exchange.c --------------------------------------------------------- */
+
+/* Open files of another job, which are to become this job's. */
+struct exchange {
+	char was[256]; /* path there */
+	int fd; /* here */
+};
+
+struct exchanges {
+	struct exchange list[EXCHANGES_MAX];
+	int count;
+};
+
+/* Are both commands the batch script of a job, with the same arguments? */
+bool exchange_same(const char *command, const char *other);
+/* What must be exchanged to restore m in this step: nothing, when it is of the
+ * same job. *x is to be closed in any case. */
+int exchange_find(struct exchanges *x, struct image_reader *reader,
+		  const struct manifest *m, const struct step *step,
+		  struct err *e);
+void exchange_close(struct exchanges *x);
+
+#endif

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sckpt-supervise PID key=value…: Slurm's task. Every signal of Slurm's
+ * arrives here and not at the program. Without capabilities; in the host's
+ * namespaces, where slurmctld can be asked. It says whether the step can be
+ * protected, finds out why it is stopped, and ends as the program ended.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "end.h"
+#include "step.h"
+#include "supervise.h"
+
+static int64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* In a process of its own: a store that hangs must not keep the step from
+ * ending. */
+static void look_for_verdict(struct supervisor *s)
+{
+	bool protected;
+
+	s->looker = fork();
+	if (s->looker > 0)
+		return;
+	protected = give_verdict(s);
+	if (s->looker == 0) {
+		wait_for_mail(s);
+		_exit(!protected);
+	}
+	s->looker = 0;
+	if (protected)
+		periodic_begin(&s->periodic, &s->spec, now_ns());
+}
+
+/* ---- signals ----------------------------------------------------------- */
+
+#define ALL_TASKS (-1)
+
+static void pass_signal(struct supervisor *s, int task, int sig)
+{
+	const struct control msg = { .kind = CONTROL_SIGNAL,
+				     .value = sig,
+				     .task = task };
+
+	/* Slurm sends SIGCONT before each SIGTERM. */
+	if (sig != SIGCONT && sig != SIGURG)
+		s->passed = time(NULL);
+	control_send(s->spec.control, &msg, NULL);
+}
+
+/* SIGTERM, to the tasks that got one. */
+static void pass_term(struct supervisor *s)
+{
+	if (!s->links.count)
+		pass_signal(s, ALL_TASKS, SIGTERM);
+	for (int i = 0; i < s->links.count; i++) {
+		if (s->links.list[i].term)
+			pass_signal(s, i, SIGTERM);
+		s->links.list[i].term = false;
+	}
+}
+
+/* It was answered by a checkpoint. */
+static void forget_term(struct supervisor *s)
+{
+	for (int i = 0; i < s->links.count; i++)
+		s->links.list[i].term = false;
+}
+
+static void order_dump(struct supervisor *s, int dumping, const char *reason,
+		       const char *request)
+{
+	struct control msg = { .kind = CONTROL_STOP, .value = dumping == ENDING };
+
+	snprintf(msg.text, sizeof(msg.text), "%s", reason);
+	snprintf(msg.request, sizeof(msg.request), "%s", request);
+	if (dumping == ENDING) {
+		msg.us = budget_deadline_us(s->spec.kill_wait) -
+			 (now_ns() - s->told) / 1000;
+		if (msg.us < 1)
+			msg.us = 1;
+	}
+	s->dumping = dumping;
+	control_send(s->spec.control, &msg, NULL);
+}
+
+static void on_term(struct supervisor *s)
+{
+	struct job_facts facts;
+	enum cause cause;
+
+	if (s->dumping == ENDING || s->ended)
+		return; /* steps are told twice */
+	if (s->dumping != NOTHING) {
+		s->term = true;
+		return;
+	}
+	if (s->refused) {
+		pass_term(s);
+		return;
+	}
+	job_ask(s->spec.job, &facts, NULL);
+	if (facts.answered) {
+		memcpy(s->name, facts.name, sizeof(s->name));
+		s->comment = comment_is_free(facts.comment) ? COMMENT_FREE :
+							      COMMENT_TAKEN;
+	}
+	cause = stop_cause(&facts);
+	switch (stop_action(cause, &s->spec)) {
+	case ACTION_PASS:
+		pass_term(s);
+		break;
+	case ACTION_SAVE:
+		order_dump(s, IN_GRACE, cause_name(cause), "");
+		break;
+	case ACTION_SAVE_AND_REQUEUE:
+		s->requeue = true;
+		/* fallthrough */
+	case ACTION_SAVE_AND_END:
+		order_dump(s, ENDING, cause_name(cause), "");
+		break;
+	}
+}
+
+/*
+ * SIGURG is how `sckpt create` wakes a step: a process that does not expect it
+ * ignores it, so that it does no harm to a step without sckpt. What is wanted
+ * lies in the store, where only the job's user can put it.
+ */
+static void on_urg(struct supervisor *s, int task)
+{
+	struct status busy = { .kind = STATUS_REFUSED };
+	const char *what = "sckpt create";
+	struct err e = { "" };
+	struct store store;
+	int mine = 0;
+
+	if (store_open(&s->spec, false, &store, NULL) == 0) {
+		mine = request_take(&store, busy.request, &e);
+		if (!strncmp(busy.request, CHECK_REQUEST, strlen(CHECK_REQUEST))) {
+			busy.kind = STATUS_CHECKED;
+			what = "sckpt check";
+		}
+		if (mine > 0 && s->dumping != NOTHING) {
+			snprintf(busy.text, sizeof(busy.text),
+				 "another checkpoint is being taken: ask again when it is done");
+			status_write(&store, &busy);
+		}
+		store_close(&store);
+	}
+	if (mine < 0)
+		say(SAYS "no checkpoint of step %u.%s: %s", s->spec.job,
+		    s->spec.step, e.text);
+	else if (!mine)
+		pass_signal(s, task, SIGURG);
+	else if (s->dumping == NOTHING)
+		order_dump(s, REQUESTED, what, busy.request);
+}
+
+/* ---- by the clock ------------------------------------------------------- */
+
+static void plan_limit(struct supervisor *s, const struct job_facts *facts)
+{
+	struct limit_plan plan = limit_plan(facts, time(NULL),
+					    s->periodic.need_us);
+
+	periodic_ask_in(&s->periodic, plan.seconds, now_ns());
+	if (plan.what == LIMIT_NEVER)
+		say(SAYS "step %u.%s: %s", s->spec.job, s->spec.step,
+		    plan.text);
+	else if (plan.what == LIMIT_ACT && s->dumping != NOTHING)
+		periodic_ask_in(&s->periodic, 1, now_ns());
+	else if (plan.what == LIMIT_ACT)
+		order_dump(s, BEFORE_LIMIT, cause_name(CAUSE_TIMEOUT), "");
+}
+
+static void ask_slurmctld(struct supervisor *s, struct job_facts *facts)
+{
+	job_ask(s->spec.job, facts, NULL);
+	s->periodic.asked = now_ns();
+}
+
+static void on_clock(struct supervisor *s)
+{
+	struct job_facts facts;
+	char reason[64] = "every=auto";
+
+	if (periodic_limit(&s->periodic, now_ns())) {
+		ask_slurmctld(s, &facts);
+		plan_limit(s, &facts);
+	}
+	if (periodic_rehearsal(&s->periodic, now_ns())) {
+		s->periodic.check_due = s->dumping == NOTHING ? 0 : now_ns() + 1000000000;
+		if (s->dumping == NOTHING)
+			order_dump(s, REQUESTED, "--checkpoint=check", CHECK_REQUEST);
+	}
+	/* Never one while another is under way. */
+	if (periodic_checkpoint(&s->periodic, now_ns()) && s->dumping == NOTHING) {
+		if (s->spec.every > 0)
+			snprintf(reason, sizeof(reason), "every %d s",
+				 s->spec.every);
+		order_dump(s, BY_CLOCK, reason, "");
+	}
+}
+
+/* The program has the signal already, untouched. */
+static void on_warning(struct supervisor *s)
+{
+	struct job_facts facts;
+
+	ask_slurmctld(s, &facts);
+	if (s->periodic.limit_due)
+		plan_limit(s, &facts);
+	if (s->dumping == NOTHING &&
+	    warning_saves(&facts, &s->spec, time(NULL)))
+		order_dump(s, BY_CLOCK, "a warning signal", "");
+}
+
+/* By this step, or by another one of the job. */
+static bool requeued(struct supervisor *s, struct err *e)
+{
+	struct job_facts facts;
+
+	if (job_requeue(s->spec.job, e) == 0)
+		return true;
+	job_ask(s->spec.job, &facts, NULL);
+	return facts.answered && facts.pending;
+}
+
+/* It is saved: now Slurm is to stop it, and start it again. SIGTERM follows,
+ * and what changed meanwhile is saved then. */
+static void end_slice(struct supervisor *s)
+{
+	struct err e = { "" };
+
+	if (requeued(s, &e))
+		return;
+	say(SAYS "step %u.%s: its checkpoint before the time limit was taken, and the job could not be requeued: %s",
+	    s->spec.job, s->spec.step, e.text);
+	periodic_ask_in(&s->periodic, 10, now_ns());
+}
+
+/* Slurm has ended the job for its time limit. It may be requeued all the same
+ * (slurmctld, _job_requeue_op), while it is completing and later. */
+static void requeue_ended(struct supervisor *s)
+{
+	struct err e = { "" };
+
+	if (!requeued(s, &e))
+		say(SAYS "step %u.%s: it was saved at its time limit, and the job could not be requeued: %s; try: scontrol requeue %u, or sckpt restart %u",
+		    s->spec.job, s->spec.step, e.text, s->spec.job,
+		    s->spec.job);
+}
+
+static void __attribute__((noreturn)) finish(struct supervisor *s, int status)
+{
+	if (s->requeue && s->saved)
+		requeue_ended(s);
+	if (s->saved)
+		start_soon(s);
+	wait_for_comment(s);
+	wait_for_mail(s);
+	if (!s->ended && WIFSIGNALED(status))
+		say(SAYS "the step's agent was killed, and the program with it");
+	links_end(&s->links, s->ended ? s->status : status);
+	end_as(s->ended ? s->status : status);
+}
+
+static void term_came(struct supervisor *s)
+{
+	if (!s->term)
+		s->told = now_ns();
+	on_term(s);
+}
+
+/* Any but SIGTERM. */
+static void on_signal(struct supervisor *s, int task, int sig)
+{
+	if (sig == SIGURG) {
+		on_urg(s, task);
+		return;
+	}
+	pass_signal(s, task, sig);
+	if (periodic_is_warning(&s->periodic, &s->spec, sig, now_ns()))
+		on_warning(s);
+}
+
+static void on_signals(struct supervisor *s)
+{
+	struct signalfd_siginfo si;
+
+	while (read(s->signals, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo != SIGTERM) {
+			on_signal(s, ALL_TASKS, (int)si.ssi_signo);
+			continue;
+		}
+		for (int i = 0; i < s->links.count; i++)
+			s->links.list[i].term = true;
+		term_came(s);
+	}
+}
+
+/* Slurm tells the tasks one after the other: slurmctld is asked once for all that have
+ * been told. */
+static void on_links(struct supervisor *s, const struct pollfd *p)
+{
+	bool term = false;
+
+	for (int i = 0; i < s->links.count; i++) {
+		struct pollfd more = p[i];
+		int sig;
+
+		while (more.fd >= 0 && more.revents) {
+			if (!links_hear(&s->links, i, &sig)) {
+				/* not worth a word */
+			} else if (sig == SIGTERM) {
+				/* Each gets one for a stop; the checkpoint at the
+				 * begin of the grace time answers all of them. */
+				term |= s->dumping != IN_GRACE ||
+					s->links.list[i].term;
+				s->links.list[i].term = true;
+			} else {
+				on_signal(s, i, sig);
+			}
+			more.fd = s->links.list[i].fd;
+			poll(&more, 1, 0);
+		}
+	}
+	if (term)
+		term_came(s);
+}
+
+static void on_children(struct supervisor *s)
+{
+	struct signalfd_siginfo si;
+	int status;
+
+	while (read(s->children, &si, sizeof(si)) == sizeof(si))
+		;
+	if (s->mailer > 0 && waitpid(s->mailer, NULL, WNOHANG) == s->mailer)
+		s->mailer = 0;
+	if (s->commenter > 0 &&
+	    waitpid(s->commenter, NULL, WNOHANG) == s->commenter)
+		s->commenter = 0;
+	if (s->looker > 0 && waitpid(s->looker, &status, WNOHANG) == s->looker) {
+		s->looker = 0;
+		if (WIFEXITED(status) && !WEXITSTATUS(status))
+			periodic_begin(&s->periodic, &s->spec, now_ns());
+	}
+	if (waitpid(s->agent, &status, WNOHANG) == s->agent) {
+		/* What it said last is still in the socket. */
+		struct control msg;
+
+		while (control_receive(s->spec.control, &msg, 0, NULL) > 0)
+			if (msg.kind == CONTROL_ENDED) {
+				s->ended = true;
+				s->status = msg.value;
+			} else if (msg.kind == CONTROL_TASK_ENDED) {
+				links_ended(&s->links, msg.task, msg.value);
+			} else if (msg.kind == CONTROL_SAVED && s->dumping == ENDING) {
+				s->ended = s->saved = true;
+				s->status = SIGTERM;
+			} else if (msg.kind == CONTROL_LOST) {
+				lost(s, msg.text, msg.value);
+			} else if (msg.kind == CONTROL_EVENT) {
+				tell_event(s, msg.text);
+			}
+		finish(s, status);
+	}
+}
+
+/* ---- the agent's answers ----------------------------------------------- */
+
+static void dump_is_over(struct supervisor *s)
+{
+	s->dumping = NOTHING;
+	if (s->term) {
+		s->term = false;
+		on_term(s);
+	}
+}
+
+static void on_refused(struct supervisor *s, const char *why)
+{
+	bool stopping = s->dumping == ENDING || s->dumping == IN_GRACE;
+	bool by_clock = s->dumping == BY_CLOCK || s->dumping == BEFORE_LIMIT;
+
+	if (s->dumping == NOTHING) {
+		say(SAYS "this step is not protected: %s", why);
+		notify(s, why);
+		return;
+	}
+	if (!by_clock || strcmp(why, s->refusal))
+		tell_refusal(s, why);
+	snprintf(s->refusal, sizeof(s->refusal), "%s", why);
+	s->requeue = false;
+	if (s->dumping == BEFORE_LIMIT)
+		periodic_ask_in(&s->periodic, 10, now_ns());
+	if (stopping) {
+		s->refused = true;
+		pass_term(s);
+	}
+	dump_is_over(s);
+}
+
+static void on_saved(struct supervisor *s, const struct control *msg)
+{
+	bool limit = s->dumping == BEFORE_LIMIT;
+	char cost[16], interval[16];
+
+	if (rhythm_took(&s->periodic.rhythm, msg->us, now_ns())) {
+		span_print(msg->us, cost);
+		span_print((int64_t)(s->periodic.rhythm.seconds * 1e6), interval);
+		say(SAYS "step %u.%s: a checkpoint takes %s; so that no more than %d %% of the time is spent on them, the next are taken every %s",
+		    s->spec.job, s->spec.step, cost, s->spec.limits.overhead,
+		    interval);
+	}
+	s->refusal[0] = '\0';
+	if (s->dumping == IN_GRACE && !s->term)
+		forget_term(s);
+	dump_is_over(s);
+	if (limit && s->dumping == NOTHING)
+		end_slice(s);
+}
+
+static void on_size(struct supervisor *s, const struct control *msg)
+{
+	struct job_facts facts;
+
+	s->periodic.need_us = msg->us;
+	if (!*msg->text)
+		return;
+	job_ask(s->spec.job, &facts, NULL);
+	if (!budget_fits_grace(msg->us, &s->spec,
+			       partition_grace(facts.partition)))
+		say(SAYS "step %u.%s: %s", s->spec.job, s->spec.step, msg->text);
+}
+
+static void on_answer(struct supervisor *s)
+{
+	struct control msg;
+
+	if (control_receive(s->spec.control, &msg, 0, NULL) <= 0) {
+		/* It is ending; SIGCHLD follows. */
+		close(s->spec.control);
+		s->spec.control = -1;
+		return;
+	}
+	switch (msg.kind) {
+	case CONTROL_ENDED:
+		s->ended = true;
+		s->status = msg.value;
+		if (msg.done)
+			answer_end(s, msg.touched);
+		break;
+	case CONTROL_TASK_ENDED:
+		links_ended(&s->links, msg.task, msg.value);
+		break;
+	case CONTROL_SAVED:
+		if (s->dumping == ENDING) {
+			/* To Slurm the task ends by the signal it sent. */
+			s->ended = s->saved = true;
+			s->status = SIGTERM;
+			break;
+		}
+		on_saved(s, &msg);
+		break;
+	case CONTROL_SIZE:
+		on_size(s, &msg);
+		break;
+	case CONTROL_REFUSED:
+		on_refused(s, msg.text);
+		break;
+	case CONTROL_LOST:
+		lost(s, msg.text, msg.value);
+		break;
+	case CONTROL_EVENT:
+		tell_event(s, msg.text);
+		break;
+	case CONTROL_NOTE:
+		say(SAYS "step %u.%s: %s", s->spec.job, s->spec.step, msg.text);
+		break;
+	default:
+		break;
+	}
+}
+
+/* The program's own streams must end when the program closes them; only for
+ * messages is one kept. */
+static void leave_stdio(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	dup2(null, 0);
+	dup2(null, 1);
+	close(null);
+}
+
+int main(int argc, char *argv[])
+{
+	struct supervisor s = { .agent = -1 };
+	struct err e = { "" };
+	sigset_t all, chld;
+
+	if (argc < 2 || (s.agent = atoi(argv[1])) <= 0 ||
+	    spec_parse(argc - 2, argv + 2, &s.spec, &e) < 0) {
+		fprintf(stderr, "sckpt-supervise: started by Slurm through spank-sckpt, not by hand\n");
+		return 2;
+	}
+	tell_begin(&s);
+	if (links_begin(&s.links, &s.spec, &e) < 0) {
+		say(SAYS "step %u.%s: %s", s.spec.job, s.spec.step, e.text);
+		return 1;
+	}
+	leave_stdio();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigdelset(&all, SIGCHLD);
+	if ((s.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK)) < 0 ||
+	    (s.children = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+		return 1;
+	if (*s.spec.note)
+		say(SAYS "step %u.%s: %s", s.spec.job, s.spec.step, s.spec.note);
+	look_for_verdict(&s);
+	for (;;) {
+		/* The first that the agent may hear is the verdict; one of a
+		 * job that was never stopped does not wait longer (launch.c). */
+		bool first = s.looker > 0;
+		struct pollfd p[4 + s.links.count];
+		int n;
+
+		p[0] = (struct pollfd){ s.children, POLLIN, 0 };
+		p[1] = (struct pollfd){ s.spec.control, POLLIN, 0 };
+		p[2] = (struct pollfd){ first ? -1 : s.signals, POLLIN, 0 };
+		n = links_polls(&s.links, p + 3);
+		n = poll(p, (nfds_t)(3 + (first ? 1 : n)), !first ? periodic_wait(&s.periodic, now_ns()) :
+				   s.spec.restart <= 0 ? VERDICT_TIMEOUT_MS + 1000 :
+							 -1);
+
+		if (n == 0 && first)
+			s.looker = 0;
+		if (!s.looker)
+			on_clock(&s);
+		if (n <= 0)
+			continue;
+		if (p[1].revents)
+			on_answer(&s);
+		if (p[0].revents)
+			on_children(&s);
+		if (p[2].revents)
+			on_signals(&s);
+		if (p[3].revents)
+			links_take(&s.links);
+		if (!first)
+			on_links(&s, p + 4);
+	}
+}

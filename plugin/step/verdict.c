@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* May the step be protected, and is there something to go on from? */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sckpt/store.h"
+#include "supervise.h"
+
+/* How often the job was requeued: asked only when the environment does not
+ * tell and something lies in the store. */
+static int restarts(struct supervisor *s, struct err *e)
+{
+	struct job_facts facts;
+
+	if (s->spec.restart >= 0)
+		return s->spec.restart;
+	job_ask(s->spec.job, &facts, e);
+	return facts.answered ?
+		       facts.restarts :
+		       err_context(e, "slurmctld does not tell how often the job was requeued");
+}
+
+/* The clocks the program saw last, of the newest generation that can be read. */
+static int last_clocks(const struct supervisor *s, const struct store *store,
+		       struct control *verdict, struct err *e)
+{
+	cleanup_free struct generation *list = NULL;
+	int count = store_generations(store, &list, e);
+
+	for (int i = 0; i < count; i++) {
+		struct manifest m;
+
+		/* If none can be read, restoring will say why. */
+		verdict->resume = 1;
+		if (generation_load(store, list[i], geteuid(), &s->spec, &m, e) < 0)
+			continue;
+		verdict->monotonic = m.monotonic;
+		verdict->boottime = m.boottime;
+		manifest_free(&m);
+		break;
+	}
+	return count < 0 ? -1 : 0;
+}
+
+static void say_afresh(const struct supervisor *s)
+{
+	if (*s->spec.from)
+		return; /* it does not: see go_on_from */
+	if (!strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)))
+		return; /* the script is where it was; the step may be new */
+	say(SAYS "nothing was saved of step %u.%s before; it starts afresh",
+	    s->spec.job, s->spec.step);
+}
+
+/* ---- a program that has ended ------------------------------------------------ */
+
+/* Records are looked at when they are so old: in time for nobody to count them. */
+#define ENDED_OLD (24 * 3600)
+
+static bool queued_jobs(struct ended_jobs *jobs, void *arg)
+{
+	uint32_t **list = arg;
+	int n = jobs_queued(list, NULL);
+
+	jobs->list = *list;
+	jobs->count = n > 0 ? (size_t)n : 0;
+	return n >= 0;
+}
+
+static void sweep(const struct supervisor *s)
+{
+	cleanup_free uint32_t *list = NULL;
+
+	ended_sweep(&s->spec, ENDED_OLD, queued_jobs, &list, NULL);
+}
+
+/* 1: the program has ended in an earlier run, and nobody asked for another. */
+static int look_at_end(const struct supervisor *s, struct control *verdict,
+		       struct err *e)
+{
+	struct err why = { "" };
+	struct ended ended;
+	struct past was;
+	int run = s->spec.restart, flag = 0;
+	enum rerun rerun;
+
+	if (strcmp(s->spec.step, "batch"))
+		return 0;
+	if (run <= 0) {
+		/* Of another job, which had the same number. A store that cannot
+		 * be written to protects nothing, and is told of later. */
+		ended_drop(&s->spec, NULL);
+		done_drop(&s->spec, NULL);
+		sweep(s);
+		return 0;
+	}
+	switch (ended_read(&s->spec, &ended, &why)) {
+	case 0:
+		return 0;
+	case -1:
+		/* It is not known how it ended: it is as if it had not. */
+		say(SAYS "step %u.%s: %s", s->spec.job, s->spec.step, why.text);
+		return 0;
+	}
+	was = (struct past){ ended.run, ended.status != 0, ended.requeued,
+			     ended.batch_flag };
+	if (rerun_asks(&was, run))
+		flag = job_batch_flag(s->spec.job, NULL);
+	rerun = rerun_of(&was, run, flag);
+	if (rerun == RERUN_END) {
+		verdict->done = 1;
+		verdict->run = run;
+		err_set(e, "its program has ended in run %d of the job, and nobody asked for another: it is not run again",
+			was.run);
+		return 1;
+	}
+	if (rerun == RERUN_AFRESH &&
+	    (store_set_aside(&s->spec, e) < 0 || done_drop(&s->spec, e) < 0))
+		return -1;
+	return ended_drop(&s->spec, e);
+}
+
+/* ---- checkpoints ------------------------------------------------------------- */
+
+/* Is there something to go on from? Fills in the verdict's resume and run. */
+static int look_back(struct supervisor *s, struct control *verdict,
+		     struct err *e)
+{
+	struct store store;
+	int rc = store_open(&s->spec, false, &store, e), used;
+
+	verdict->run = s->spec.restart > 0 ? s->spec.restart : 0;
+	if (rc < 0)
+		/* A fresh job is only not protected; a restarted one may have
+		 * left its work where this node cannot see it. */
+		return s->spec.restart > 0 ? -1 : 0;
+	if (rc == 1) {
+		if (s->spec.restart > 0)
+			say_afresh(s);
+		return 0;
+	}
+	rc = used = store_used(&store, e);
+	if (used > 0 && (rc = verdict->run = restarts(s, e)) > 0)
+		rc = last_clocks(s, &store, verdict, e);
+	else if (used > 0 && rc == 0)
+		/* A fresh job never takes up what lies there. */
+		rc = store_set_aside(&s->spec, e);
+	if (rc == 0 && verdict->run > 0 && !verdict->resume)
+		say_afresh(s);
+	store_close(&store);
+	return rc;
+}
+
+/* Takes the step of another job from "JOB.STEP:GENERATION". */
+static bool name_origin(const struct spec *spec, struct spec *from, int *number)
+{
+	*from = *spec;
+	return sscanf(spec->from, "%u.%31[^:]:%d", &from->job, from->step,
+		      number) == 3;
+}
+
+/*
+ * --checkpoint=restart=ID. The option reaches every step of the job, and is meant
+ * for the one of the same name. It holds again after each requeue, until the job
+ * has a checkpoint of its own.
+ */
+static int go_on_from(struct supervisor *s, struct control *verdict,
+		      struct err *e)
+{
+	cleanup_free struct generation *list = NULL;
+	struct store from = { .dir = -1 }, own = { .dir = -1 };
+	int number = 0, count, rc;
+	struct spec origin;
+
+	if (!name_origin(&s->spec, &origin, &number) ||
+	    strcmp(origin.step, s->spec.step) || origin.job == s->spec.job)
+		return 0;
+	if (*s->spec.from_base) {
+		memcpy(origin.base, s->spec.from_base, sizeof(origin.base));
+		memcpy(origin.fixed, s->spec.from_fixed, sizeof(origin.fixed));
+	}
+	rc = store_open(&origin, false, &from, e);
+	if (rc)
+		return rc < 0 ? -1 :
+				err_set(e, "there is no checkpoint of %s", s->spec.from);
+	rc = err_set(e, "there is no checkpoint %s", s->spec.from);
+	count = store_generations(&from, &list, e);
+	for (int i = 0; i < count; i++)
+		if (list[i].number == number) {
+			rc = store_open(&s->spec, true, &own, e);
+			if (rc == 0)
+				rc = generation_adopt(&from, list[i], &own,
+						      &s->spec, verdict->run, e);
+			if (rc == 0)
+				rc = last_clocks(s, &own, verdict, e);
+			break;
+		}
+	store_close(&from);
+	store_close(&own);
+	return rc < 0 ? err_context(e, "restart from %s", s->spec.from) : 0;
+}
+
+/* Nothing is lost, nothing is started, and the owner decides. */
+static void hold(struct supervisor *s, const char *why)
+{
+	struct err e = { "" };
+
+	say(SAYS "step %u.%s cannot go on: %s", s->spec.job, s->spec.step, why);
+	notify(s, why);
+	if (job_requeue_hold(s->spec.job, &e) < 0)
+		say(SAYS "and the job could not be held: %s", e.text);
+	else if (*s->spec.from && s->spec.restart <= 0)
+		say(SAYS "the job is held; when it is mended: scontrol release %u; otherwise: scancel %u",
+		    s->spec.job, s->spec.job);
+	else
+		say(SAYS "the job is held and its checkpoints are kept; when it is mended: scontrol release %u; to start afresh: remove %s/%s/%u first",
+		    s->spec.job, s->spec.base, s->spec.cluster, s->spec.job);
+}
+
+/* Its directory is there, and this run of the job has it. -1: it must not
+ * start, for another has it, or for it would lose what is there. */
+static int take_store(struct supervisor *s, struct control *verdict,
+		      struct err *e)
+{
+	struct store store;
+	int rc = store_open(&s->spec, true, &store, e);
+
+	if (rc == 0) {
+		rc = store_claim(&store, verdict->run, s->spec.node, e);
+		store_close(&store);
+	}
+	if (rc > 0) {
+		/* No hold: the job runs where that other one is. */
+		verdict->value = -1;
+		say(SAYS "step %u.%s does not start: %s", s->spec.job,
+		    s->spec.step, e->text);
+	} else if (rc < 0 && !verdict->resume) {
+		verdict->value = 0;
+		say(SAYS "this step is not protected: %s", e->text);
+		rc = 0;
+	}
+	return rc;
+}
+
+/* The job is put back into the queue, and not tried here again. */
+static bool go_elsewhere(const struct supervisor *s, const char *why)
+{
+	const struct spec *spec = &s->spec;
+	struct err e = { "" };
+	struct job_facts facts;
+
+	job_ask(spec->job, &facts, NULL);
+	/* One that must run here would never start. */
+	if (!facts.answered || !facts.batch || !facts.requeue || *facts.required)
+		return false;
+	/* Nodes cannot be excluded before it is queued. */
+	if (job_requeue_hold(spec->job, &e) < 0)
+		return false;
+	say(SAYS "step %u.%s cannot go on on %s: %s", spec->job, spec->step,
+	    spec->node, why);
+	if (job_release_elsewhere(&facts, spec->node, &e) < 0)
+		say(SAYS "the job is held, for it cannot be kept from %s (%s); when that is mended: scontrol release %s",
+		    spec->node, e.text, facts.name);
+	else
+		say(SAYS "the job is queued again, and will go on on another node (ExcNodeList=%s%s%s; when %s is mended: scontrol update job %s ExcNodeList=, and scontrol release where it was the last)",
+		    facts.excluded, *facts.excluded ? "," : "", spec->node,
+		    spec->node, facts.name);
+	return true;
+}
+
+void lost(struct supervisor *s, const char *why, bool elsewhere)
+{
+	if (elsewhere && go_elsewhere(s, why))
+		return;
+	if (s->spec.limits.on_failure == ON_FAILURE_FAIL) {
+		say(SAYS "step %u.%s fails, for it cannot go on: %s",
+		    s->spec.job, s->spec.step, why);
+		notify(s, why);
+	} else {
+		hold(s, why);
+	}
+}
+
+bool give_verdict(struct supervisor *s)
+{
+	struct control verdict = { .kind = CONTROL_VERDICT, .value = 1 };
+	struct err e = { "" };
+	int ended = look_at_end(s, &verdict, &e);
+
+	if (!ended && (look_back(s, &verdict, &e) < 0 ||
+		       (!verdict.resume && *s->spec.from &&
+			go_on_from(s, &verdict, &e) < 0) ||
+		       take_store(s, &verdict, &e) < 0))
+		ended = -1;
+	if (ended < 0) {
+		hold(s, e.text);
+		verdict.value = -1;
+	}
+	snprintf(verdict.text, sizeof(verdict.text), "%.600s", e.text);
+	/* If the child is gone, the poll loop sees it end. */
+	control_send(s->spec.control, &verdict, NULL);
+	return verdict.value > 0;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The program's past output, kept for the day Slurm truncates its files. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sckpt/store.h"
+
+#define BLOCK (1 << 20)
+/* The longest line of slurmstepd's that is looked for. */
+#define LINE_MAX_STEPD 512
+
+int output_open(const struct store *store, int number, bool make,
+		struct err *e)
+{
+	char name[32];
+	int fd;
+
+	snprintf(name, sizeof(name), "output.%d", number);
+	fd = openat(store->dir, name,
+		    O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC |
+			    (make ? O_CREAT : 0),
+		    0600);
+	return fd < 0 ? err_sys(e, "%s/%s", store->path, name) : fd;
+}
+
+/* Does a line of slurmstepd's begin here (req.c, _handle_signal_container)?
+ * Returns its length with the newline, or 0. */
+static size_t stepd_line(const char *p, size_t size, uint32_t job)
+{
+	const char *nl = memchr(p, '\n', size < LINE_MAX_STEPD ? size :
+							 LINE_MAX_STEPD);
+	char line[LINE_MAX_STEPD + 1], *mark, *end;
+	unsigned long number;
+	size_t n;
+
+	if (!nl || strncmp(p, "slurmstepd", 10))
+		return 0;
+	n = (size_t)(nl - p);
+	memcpy(line, p, n);
+	line[n] = '\0';
+	if (!(mark = strstr(line, ": error: *** ")) || strchr(line, ' ') != mark + 1)
+		return 0;
+	mark += strlen(": error: *** ");
+	if (!strncmp(mark, "JOB ", 4))
+		mark += 4;
+	else if (!strncmp(mark, "STEP ", 5))
+		mark += 5;
+	else
+		return 0;
+	number = strtoul(mark, &end, 10);
+	if (number != job || end == mark || (*end != ' ' && *end != '.') ||
+	    !strstr(end, " CANCELLED AT ") || n < 4 ||
+	    strcmp(line + n - 4, " ***"))
+		return 0;
+	return n + 1;
+}
+
+size_t output_strip(char *buf, size_t size, uint32_t job)
+{
+	char *at = buf, *end = buf + size, *hit;
+
+	while ((hit = memmem(at, (size_t)(end - at), "slurmstepd", 10))) {
+		size_t n = stepd_line(hit, (size_t)(end - hit), job);
+
+		if (!n) {
+			at = hit + 1;
+			continue;
+		}
+		memmove(hit, hit + n, (size_t)(end - hit) - n);
+		end -= n;
+		at = hit;
+	}
+	return (size_t)(end - buf);
+}
+
+int64_t output_copy(int log, int fd, int64_t from, uint32_t job, struct err *e)
+{
+	cleanup_free char *buf = malloc(BLOCK);
+	struct stat st;
+	int64_t at = from;
+
+	if (!buf)
+		return err_sys(e, "cannot keep the program's output");
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, "cannot keep the program's output");
+	while (at < st.st_size) {
+		size_t want = st.st_size - at < BLOCK ?
+				      (size_t)(st.st_size - at) :
+				      BLOCK;
+		ssize_t n = pread(fd, buf, want, at);
+		size_t take, left;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "cannot keep the program's output");
+		if (n == 0)
+			break;
+		/* Slurmstepd's lines end in a newline: cut after one, so that
+		 * none is cut in two. */
+		take = (size_t)n;
+		if (at + n < st.st_size) {
+			const char *nl = memrchr(buf, '\n', take);
+
+			if (nl)
+				take = (size_t)(nl - buf) + 1;
+			else if (take > LINE_MAX_STEPD)
+				take -= LINE_MAX_STEPD;
+		}
+		left = output_strip(buf, take, job);
+		if (file_write(log, buf, left, e) < 0)
+			return err_context(e, "cannot keep the program's output");
+		at += (int64_t)take;
+	}
+	return at - from;
+}
+
+int output_replay(int log, int64_t length, int fd, struct err *e)
+{
+	cleanup_free char *buf = malloc(BLOCK);
+	struct stat st;
+	int64_t at = 0;
+
+	if (!buf || fstat(log, &st) < 0)
+		return err_sys(e, "cannot bring back the program's output");
+	if (st.st_size < length)
+		return err_set(e, "of the program's output only %jd of %jd bytes are in the store",
+			       (intmax_t)st.st_size, (intmax_t)length);
+	while (at < length) {
+		size_t want = length - at < BLOCK ? (size_t)(length - at) :
+						    BLOCK;
+		ssize_t n = pread(log, buf, want, at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return err_sys(e, "cannot bring back the program's output");
+		if (file_write(fd, buf, (size_t)n, e) < 0)
+			return err_context(e, "cannot bring back the program's output");
+		at += n;
+	}
+	return 0;
+}

@@ -1,0 +1,40 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Names and places. All of them come from the checkout's path and the number of
+# the cluster, so that two clusters never meet. Tests call test/cluster several
+# times a second: few forks here.
+
+say() { echo "cluster: $*" >&2; }
+die() {
+	echo "cluster: $*" >&2
+	exit 1
+}
+
+checkout=${here%/*}
+instance=${SCKPT_TEST_INSTANCE:-1}
+instances=9
+[[ $instance =~ ^[1-$instances]$ ]] ||
+	die "SCKPT_TEST_INSTANCE is '$instance', and is to be a number from 1 to $instances"
+cache=${SCKPT_TEST_CACHE:-/var/cache/sckpt-test}
+
+checkout_hash=$(printf '%s' "$checkout" | sha256sum)
+id=${checkout_hash:6 * (instance - 1):6}
+state=/var/lib/sckpt-test/$id
+run=/run/sckpt-test/$id
+# The build is the checkout's; what is installed and all else are the cluster's.
+build=/var/lib/sckpt-test/${checkout_hash:0:6}/build
+
+# Waits until a command succeeds: wait_for SECONDS WHAT CMD…
+wait_for() {
+	local end=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+cluster_nodes() {
+	[ -f "$run/nodes" ] && echo ctl && seq -f 'n%g' "$(cat "$run/nodes")"
+	return 0
+}

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CAP_CHECKPOINT_RESTORE, and nothing else, and only where it belongs."""
+import pytest
+
+SUBJECT = "/shared/subject"
+CR = f"{1 << 40:016x}"
+NONE = f"{0:016x}"
+
+
+def caps(cluster, node, pattern):
+    """Capability sets of the one process whose command begins so."""
+    out = cluster.run(
+        node, f"for p in $(pgrep -f '^{pattern}'); do grep ^Cap /proc/$p/status; done",
+        user="root").stdout
+    found = dict(line.split() for line in out.splitlines())
+    assert len(out.splitlines()) == 5, f"{pattern}: {out}"
+    return [found[f"Cap{c}:"] for c in ("Prm", "Eff", "Inh", "Amb")]
+
+
+@pytest.mark.parametrize("grant", ["step", "agent by word", "agent by conf"])
+def test_who_has_it(cluster, grant):
+    if grant == "agent by conf":
+        cluster.conf("grant = agent\n".replace(" ", ""))
+    option = "=grant=agent" if grant == "agent by word" else ""
+    script = cluster.script("job.sh", f"exec {SUBJECT}/ender 36000 exit 0\n")
+    job = cluster.submit(script, options=f"--requeue --checkpoint{option}")
+    job.wait_output("line 5")
+    node = job.node
+    program = [CR] * 4 if grant == "step" else [NONE] * 4
+    assert caps(cluster, node, "/usr/libexec/sckpt/sckpt-agent") == [CR] * 4
+    assert caps(cluster, node, "/usr/libexec/sckpt/sckpt-supervise") == [NONE] * 4
+    assert caps(cluster, node, f"{SUBJECT}/ender") == program
+    job.preempt()
+    node = job.node
+    seen = len(job.text().splitlines())
+    job.wait_output(f"line {seen + 5}$")
+    assert caps(cluster, node, "/usr/libexec/sckpt/sckpt-agent") == [CR] * 4
+    assert caps(cluster, node, f"{SUBJECT}/ender") == program
+    lines = job.text().splitlines()
+    assert lines == [f"line {i}" for i in range(1, len(lines) + 1)]
+
+
+def test_bubblewrap(cluster):
+    """It refuses ambient capabilities: grant=agent lets it start."""
+    bwrap = "bwrap --ro-bind / / --dev /dev --proc /proc --unshare-user echo in the box"
+    done = cluster.run("n1", f"srun --checkpoint=grant=agent {bwrap}", check=False)
+    plain = cluster.run("n1", f"srun {bwrap}", check=False)
+    assert (done.stdout, done.returncode) == (plain.stdout, plain.returncode)
+    refused = cluster.run("n1", f"srun --checkpoint {bwrap}", check=False)
+    assert "Unexpected capabilities" in refused.stderr
+
+
+def test_nothing_more_can_be_had(cluster):
+    """ptrace, memory, ambient, capset, exec of a setuid program."""
+    cluster.run("n1", "cp /bin/cat /shared/setuid-cat && chmod 4755 /shared/setuid-cat",
+                user="root")
+    for grant in ("step", "agent"):
+        out = cluster.run(
+            "n1", f"srun --checkpoint=grant={grant} {SUBJECT}/captest /shared/setuid-cat")
+        lines = out.stdout.splitlines()
+        assert len(lines) > 80
+        assert lines[0] == "as started: allowed, gained 0"
+        assert lines[-1] == "in the end: allowed, gained 0"
+        assert all("gained 0" in l for l in lines if "allowed" in l)
+        assert any(l.startswith("ptrace of 1:") for l in lines)
+        assert any(l == "exec of /shared/setuid-cat: gained 0, no_new_privs"
+                   for l in lines), lines[-3:]
+
+
+def test_prolog_and_preload(cluster):
+    """What runs in the task before the program gets no more than the program."""
+    home = cluster.home()
+    cluster.script("prolog.sh", 'echo "export SEEN=$(grep -h ^Cap /proc/self/status '
+                   '| grep -v Bnd | cut -f2 | sort -u | tr "\\n" ,)"\n')
+    out = cluster.run(
+        "n1", "srun --checkpoint --task-prolog=$HOME/prolog.sh printenv SEEN").stdout
+    assert out.strip() == f"{CR},"
+    conf = cluster.etc / "slurm.conf"
+    before = conf.read_text()
+    (cluster.etc / "prolog.sh").write_text(
+        (home / "prolog.sh").read_text().replace("SEEN", "ADMIN_SEEN"))
+    (cluster.etc / "prolog.sh").chmod(0o755)
+    try:
+        conf.write_text(before + "TaskProlog=/etc/slurm/prolog.sh\n")
+        cluster.ctl("scontrol reconfigure", user="root")
+        cluster.idle()
+        out = cluster.run("n1", "srun --checkpoint printenv ADMIN_SEEN").stdout
+        assert out.strip() == f"{CR},"
+    finally:
+        conf.write_text(before)
+        cluster.ctl("scontrol reconfigure", user="root")
+    # A library of the user's own is loaded into agent and program alike; it
+    # finds what the program has.
+    (home / "p.py").write_text("print(open('/proc/self/status').read())\n")
+    out = cluster.run(
+        "n1", "srun --checkpoint --export=ALL,LD_PRELOAD=libdl.so.2 "
+        "grep -h ^Cap /proc/self/status /proc/1/status").stdout
+    sets = {l.split()[1] for l in out.splitlines() if "Bnd" not in l}
+    assert sets == {CR}

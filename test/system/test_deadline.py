@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KillWait is all the time that a dump has."""
+from conftest import until
+from test_faults import answer, injected, order
+
+SUBJECT = "/shared/subject"
+
+
+def test_given_up(cluster):
+    """The disk is too slow: before Slurm kills the job the dump is given up, the
+    program runs its own SIGTERM handler, and the job goes on from the
+    checkpoint before."""
+    script = cluster.script(
+        "job.sh", "trap 'echo told >&2' TERM\n"
+        "for i in $(seq 150); do echo line $i; sleep 0.1; done\n")
+    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
+    job.wait_output("^line 10$")
+    order(cluster, job, "one")
+    assert answer(cluster, job, "one") is None
+    err = cluster.home() / "err"
+    with injected(cluster, job, "fsync:delay_enter=20000000:when=1"):
+        cluster.ctl(f"scontrol requeue {job.number}")
+        until("its handler", lambda: "told" in err.read_text(), 15)
+        # With strace gone the late thread would end its fsync, and the dump; what
+        # is killed in its delay ends when that does.
+        until("the kill", lambda: "COMPLETING" not in job.state, 60)
+    text = err.read_text()
+    assert "no checkpoint of step" in text and "(KillWait=10 s): of " in text, text
+    until("the next run", lambda: job.node and job.record()["restart_cnt"] == 1)
+    assert job.verify() == ["1-0 whole"]
+    assert job.wait_end() == ["COMPLETED"]
+    assert f"line 150" in job.text()
+
+
+def test_warned(cluster):
+    """What will not fit is told as soon as it is known: here by the speed that
+    the store is known for."""
+    home = cluster.home()
+    cluster.run("n1", "mkdir -m 700 .sckpt; echo 4000000 >.sckpt/.speed")
+    script = cluster.script(
+        "job.sh", f"exec {SUBJECT}/memory --mib 60 --content zeros --seconds 60\n")
+    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err")
+    job.wait_output("ready")
+    until("the warning", lambda: "does not fit" in (home / "err").read_text()
+          if (home / "err").exists() else False, 40)
+    text = (home / "err").read_text()
+    assert "does not fit into KillWait=10 s: add every=TIME to --checkpoint" in text
+    assert "MiB at 3.8 MiB/s takes about" in text
+    job.cancel()
+
+
+def test_early_warning(cluster):
+    """sbatch --signal: the program gets the signal, and a step with every= is
+    saved while there is time."""
+    script = cluster.script(
+        "job.sh", "trap 'echo warned >&2' USR1\n"
+        "for i in $(seq 900); do echo line $i; sleep 0.2; done\n")
+    job = cluster.submit(
+        script, options="--requeue --checkpoint=every=30d --time=2 --signal=B:USR1@60 -e err")
+    until("the warning", lambda: (cluster.home() / "err").exists() and
+          "warned" in (cluster.home() / "err").read_text(), 100)
+    until("the checkpoint", lambda: job.generations() == [1], 10)
+    assert job.manifest()["reason"] == "a warning signal"
+    assert job.state == ["RUNNING"]
+    job.cancel()

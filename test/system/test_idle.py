@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A running protected program costs nothing."""
+
+def test_idle(cluster):
+    script = cluster.script("job.sh", "echo ready; exec sleep 100\n")
+    job = cluster.submit(script, options="--requeue --checkpoint -w n1")
+    job.wait_output("ready")
+    pids = cluster.run(
+        "n1", "pgrep -f '^/usr/libexec/sckpt/sckpt-(supervise|agent|root)'", user="root"
+    ).stdout.split()
+    assert len(pids) == 3
+    attach = " ".join(f"-p {p}" for p in pids)
+    # Attaching interrupts the call that each sleeps in; nothing may follow.
+    out = cluster.run(
+        "n1", f"timeout -s INT 10 strace -f {attach} 2>&1 || true", user="root").stdout
+    calls = [l for l in out.splitlines() if "(" in l]
+    assert len([l for l in calls if "restart_syscall" in l or "wait4" in l]) == 3, out
+    assert len(calls) == 3, out
+    private = 0
+    for p in pids[:3]:
+        rollup = cluster.run("n1", f"cat /proc/{p}/smaps_rollup", user="root").stdout
+        private += sum(int(l.split()[1]) for l in rollup.splitlines()
+                       if l.startswith("Private_"))
+    print("private memory of supervisor, agent and root:", private, "KiB")
+    assert private < 4096
+    job.cancel()

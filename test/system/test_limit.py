@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""--checkpoint=timelimit: a job longer than its limit runs on in slices; and
+--checkpoint=cancel."""
+import json
+
+from conftest import until
+
+SUBJECT = "/shared/subject"
+LINES = ("trap 'echo warned >&2' USR1; trap 'echo told >&2' TERM\n"
+         "for i in $(seq {}); do echo line $i; sleep 0.2; done\n")
+
+
+def lines(job):
+    return len(job.text().splitlines())
+
+
+def shorten(cluster, job, seconds):
+    cluster.ctl(f"scontrol update job {job.number} EndTime=now+{seconds}seconds", user="root")
+
+
+def test_five_slices(cluster):
+    """One minute by the clock; one whose limit was lowered unseen, so that
+    Slurm ends the job for it; three after a warning signal."""
+    script = cluster.script("job.sh", LINES.format(900))
+    job = cluster.submit(
+        script, options="--requeue --checkpoint=timelimit --time=1 -w n1 -e err "
+        "--open-mode=append")
+    last = 0
+    for run in range(5):
+        # It goes on, in the same job.
+        # In the second until the first look at the limit is over, and the next
+        # far away.
+        until("progress", lambda: lines(job) > last + (130 if run == 1 else 10), 90)
+        assert job.record()["restart_cnt"] == run
+        if run == 1:
+            shorten(cluster, job, 0)
+        elif run > 1:
+            shorten(cluster, job, 12)
+            job.cancel("--batch", "-s", "USR1")
+        until("the end of the slice", lambda: job.record()["restart_cnt"] == run + 1, 90)
+        # With the limit near it is saved first, and then requeued and saved.
+        reasons = ["time limit"] if run == 1 else ["time limit", "requeue"]
+        until(f"the dumps of {run}", lambda: [
+            m["reason"] for m in map(lambda p: json.loads(p.read_text()), job.manifests())
+            if m["run"] == run] == reasons)
+        until("the node's end", lambda: "COMPLETING" not in job.state)
+        last = lines(job)
+        minutes = 60 if run == 0 else 1
+        cluster.ctl(f"scontrol update job {job.number} TimeLimit={minutes} StartTime=now",
+                    user="root")
+    whole = last + 20
+    until("progress", lambda: lines(job) > whole, 90)
+    err = (cluster.home() / "err").read_text()
+    # The warnings reach the program untouched, SIGTERM does not.
+    assert err.count("warned") == 3
+    assert "told" not in err
+    assert "no checkpoint" not in err
+    job.cancel()
+    until("its own handler", lambda: "told" in (cluster.home() / "err").read_text())
+    job.wait_end()
+    assert job.text().splitlines()[:whole] == [f"line {i}" for i in range(1, whole + 1)]
+
+
+def test_no_slices(cluster):
+    """A job that may not be requeued is told so at the first look."""
+    script = cluster.script("job.sh", LINES.format(300))
+    job = cluster.submit(
+        script, options="--no-requeue --checkpoint=timelimit --time=1 -e err")
+    until("the reason", lambda: (cluster.home() / "err").exists() and
+          "the job may not be requeued" in (cluster.home() / "err").read_text(), 40)
+    job.cancel("-s", "KILL")
+
+
+def test_cancel(cluster):
+    """scancel takes a checkpoint; the job has ended, and sckpt restart goes on
+    from there."""
+    script = cluster.script("job.sh", LINES.format(60))
+    job = cluster.submit(script, options="--requeue --checkpoint=cancel -e err")
+    job.wait_output("^line 10$")
+    job.cancel()
+    assert job.wait_end()[0] == "CANCELLED"
+    assert job.generations() == [1]
+    assert job.manifest()["reason"] == "scancel"
+    assert "told" not in (cluster.home() / "err").read_text()
+    before = job.text().splitlines()
+    assert len(before) < 60
+    done = cluster.ctl(f"sckpt restart {job.number}")
+    number = int(done.stdout.split()[-1])
+    out = cluster.home() / f"slurm-{number}.out"
+    until("the end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout)
+    assert [l for l in out.read_text().splitlines() if l.startswith("line")] == [
+        f"line {i}" for i in range(1, 61)]
+
+
+def test_slices_of_a_step(cluster):
+    """A step of an unprotected script has the job requeued, and goes on."""
+    (cluster.home() / "step.sh").write_text(
+        "for i in $(seq 260); do echo $i; sleep 0.25; done\n")
+    script = cluster.script(
+        "job.sh", "srun --checkpoint=timelimit -o a bash step.sh\n")
+    job = cluster.submit(script, options="--requeue -n1 -w n1 --time=1")
+    until("the second slice", lambda: job.record()["restart_cnt"] == 1, 90)
+    until("its start", lambda: job.node)
+    assert job.wait_end(60) == ["COMPLETED"], job.text()
+    assert (cluster.home() / "a").read_text().splitlines() == [
+        str(i) for i in range(1, 261)]
+    assert "could not be requeued" not in job.text()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What only the node has (/tmp, /dev/shm, …) comes along to the next one."""
+import re
+
+from conftest import until
+from test_refusals import held
+
+SUBJECT = "/shared/subject"
+LINES = 600
+
+
+def start(cluster, name, options="-w n1", lines=LINES):
+    script = cluster.script(f"{name}.sh", f"exec {SUBJECT}/local.py {lines}\n")
+    return cluster.submit(script, options=f"--requeue --checkpoint {options}")
+
+
+def test_files_come_along(cluster):
+    """Two nodes, three hops, and the node is not the one it began on."""
+    whole = start(cluster, "whole", "-w n2", 50)
+    assert whole.wait_end() == ["COMPLETED"], whole.text()
+    # Of old copies that it finds it may say that they were kept.
+    job = start(cluster, "hops", "-e err")
+    job.wait_output("^line 50$")
+    for at in (100, 200, 300):
+        job.preempt()
+        job.wait_output(f"^line {at}$")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+    lines = job.text().splitlines()
+    assert lines[:LINES] == [f"line {i}" for i in range(LINES)]
+    said = dict(line.split(" ", 1) for line in lines[LINES:])
+    like = dict(line.split(" ", 1) for line in whole.text().splitlines()[50:])
+    for same in ("input", "deep", "integrity"):
+        assert said[same] == like[same], (said, like)
+    assert said["input"] == f"0o100440 {10**18}"
+    assert said["sparse"] == f"{1 << 30} True {LINES - 1:016x}"
+    assert said["nameless"] == str(8 * LINES)
+    assert said["empty"] == "no more"
+    assert said["pipe"] == "0o10640 unread"
+    assert said["base"] == f"[({LINES + 1}, {sum(range(LINES)) - 1})]"
+
+
+def vacate(cluster, job, node):
+    """Requeued and held; it is to go on on node."""
+    cluster.ctl(f"scontrol requeuehold {job.number}")
+    until("the requeue", lambda: job.state == ["PENDING"])
+    cluster.ctl(f"scontrol update job {job.number} ReqNodeList={node}")
+
+
+def test_somebody_elses_name(cluster):
+    """What another user put in the way is not written to, and not followed."""
+    job = start(cluster, "way")
+    job.wait_output("^line 50$")
+    vacate(cluster, job, "n2")
+    there = f"/tmp/local-{job.number}"
+    cluster.run("n2", f"mkdir -m 777 {there}", user="user2")
+    cluster.ctl(f"scontrol release {job.number}")
+    held(job, f"{there} is another user's on this node")
+    cluster.run("n2", f"rmdir {there}; ln -s /shared/home/user1 {there}", user="user2")
+    cluster.ctl(f"scontrol release {job.number}")
+    held(job, f"{there} is another user's on this node")
+    cluster.run("n2", f"rm {there}", user="user2")
+    cluster.ctl(f"scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+
+
+def test_what_had_the_name_is_kept(cluster):
+    """The user's own file of another job: it is moved away, not written over."""
+    job = start(cluster, "mine")
+    job.wait_output("^line 50$")
+    vacate(cluster, job, "n2")
+    there = f"/tmp/local-{job.number}/deep"
+    cluster.run("n2", f"mkdir -p {there}; echo other >{there}/appended")
+    cluster.ctl(f"scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+    assert "deep 0o40710 True" in job.text()
+    kept = cluster.run("n2", f"cat {there}/appended.sckpt-cut.{job.number}.*").stdout
+    assert kept == "other\n"
+    assert re.search("what it held lies in", job.text())
+
+
+def test_too_large(cluster):
+    """It is told which file keeps the job on its node, and there it goes on."""
+    cluster.conf("files-max=1K\n")
+    job = start(cluster, "large")
+    job.wait_output("^line 50$")
+    cluster.run("n1", f"sckpt create {job.number}")
+    job.wait_output(r"deep/input \(.*\) is on n1 alone and does not travel .* files-max= allows, 1.0 KiB")
+    vacate(cluster, job, "n2")
+    cluster.ctl(f"scontrol release {job.number}")
+    held(job, "/deep/input, which the program has open, was only on the node of the checkpoint")
+    cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n1")
+    cluster.ctl(f"scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+
+
+MAPPED = """import mmap, os, time
+f = open("/tmp/mapped-" + os.environ["SLURM_JOB_ID"], "w+b", buffering=0)
+f.write(bytes(1 << 20))
+shared = mmap.mmap(f.fileno(), 1 << 20)
+for i in range(1, {lines} + 1):
+    was = int.from_bytes(shared[8 * i - 8:8 * i], "big") if i > 1 else 0
+    assert was == i - 1, f"the file has {{was}} and not {{i - 1}}"
+    shared[8 * i:8 * i + 8] = i.to_bytes(8, "big")
+    print("line", i, flush=True)
+    time.sleep(0.1)
+os.unlink(f.name)
+"""
+
+
+def test_what_is_written_by_mapping_it(cluster):
+    """tmpfs does not count that in the file's times. Back on a node where a copy
+    from before lies, and after checkpoints that the job survived."""
+    (cluster.home() / "mapped.py").write_text(MAPPED.format(lines=400))
+    job = cluster.submit(cluster.script("job.sh", "exec python3 mapped.py\n"),
+                         options="--requeue --checkpoint=every=1s -e err")
+    job.wait_output("^line 20$")
+    for _ in range(3):
+        seen = len(job.text().splitlines())
+        job.preempt()
+        job.wait_output(f"^line {seen + 20}$")
+    assert job.wait_end() == ["COMPLETED"], (cluster.home() / "err").read_text()
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, 401)]

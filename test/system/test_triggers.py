@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What stops a job, one by one, and that it goes on. Preemption is in
+test_batch.py and test_steps.py, signals are in test_steps.py, the time limit and
+scancel in test_limit.py, crashes in test_command.py and test_integrity.py."""
+import contextlib
+
+from conftest import COMMAND, sh, until
+
+SUBJECT = "/shared/subject"
+LOOP = ("trap 'echo told >&2' TERM\n"
+        "for i in $(seq {}); do echo line $i; sleep 0.1; done\n")
+
+
+def start(cluster, count=150, options=""):
+    job = cluster.submit(cluster.script("job.sh", LOOP.format(count)),
+                         options=f"--requeue --checkpoint -e err {options}")
+    job.wait_output("^line 10$")
+    return job
+
+
+def ends_right(cluster, job, count=150, told=False):
+    assert job.wait_end() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, count + 1)]
+    err = (cluster.home() / "err").read_text()
+    assert ("told" in err) == told, err
+
+
+def test_drain(cluster):
+    """The admin takes a node out of service: the job goes on on the other. Its own
+    SIGTERM handler does not run."""
+    job = start(cluster)
+    node = job.node
+    cluster.ctl(f"scontrol update NodeName={node} State=DRAIN Reason=test", user="root")
+    try:
+        cluster.ctl(f"scontrol requeue {job.number}", user="root")
+        until("the other node", lambda: job.node not in (None, node))
+        assert job.manifest()["reason"] == "requeue"
+        ends_right(cluster, job)
+    finally:
+        cluster.ctl(f"scontrol update NodeName={node} State=RESUME", user="root")
+
+
+def test_suspend(cluster):
+    """A suspended job stands still, and is saved as ever when it runs again. When it is
+    requeued while it is suspended, Slurm kills it at once (and holds it): it goes on
+    from the checkpoint before."""
+    job = start(cluster, 200)
+
+    def suspend():
+        cluster.ctl(f"scontrol suspend {job.number}", user="root")
+        until("the suspension", lambda: job.state == ["SUSPENDED"])
+        until("standstill", lambda: (n := job.text()) and
+              cluster.run("n1", "sleep 1") and n == job.text(), 10)
+
+    suspend()
+    cluster.ctl(f"scontrol resume {job.number}", user="root")
+    n = len(job.text().splitlines())
+    until("progress", lambda: len(job.text().splitlines()) > n + 5, 20)
+    cluster.ctl(f"scontrol requeue {job.number}", user="root")
+    until("the second run", lambda: job.record()["restart_cnt"] == 1 and job.node)
+    assert job.generations() == [1]
+    saved = job.manifest()["streams"][1]["length"]
+    until("progress", lambda: len(job.text()) > saved + 100)
+    suspend()
+    cluster.ctl(f"scontrol requeue {job.number}; scontrol release {job.number}", user="root")
+    until("the third run", lambda: job.record()["restart_cnt"] == 2 and job.node)
+    assert job.generations() == [1]
+    ends_right(cluster, job, 200)
+
+
+def test_slurmd_restart(cluster):
+    """The node's daemon is started anew: the job does not notice, and is saved as
+    ever."""
+    job = start(cluster)
+    node = job.node
+    n = len(job.text().splitlines())
+    sh(COMMAND, "restart", node)
+    until("progress", lambda: len(job.text().splitlines()) > n + 10, 20)
+    assert job.node == node and job.record()["restart_cnt"] == 0
+    cluster.ctl(f"scontrol requeue {job.number}")
+    until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
+    assert job.generations() == [1]
+    ends_right(cluster, job)
+
+
+@contextlib.contextmanager
+def slow_supervisor(cluster, job):
+    """It hears of its signals 5 s late."""
+    find = f"s=$(pgrep -f '^/usr/libexec/sckpt/sckpt-supervise .*job={job.number} '); "
+    cluster.run(job.node, find +
+                "setsid strace -qq -p $s -e trace=read -e inject=read:delay_enter=5000000 "
+                ">/dev/null 2>&1 </dev/null & " + find +
+                "for i in $(seq 500); do grep -q '^TracerPid:\t[1-9]' /proc/$s/status && exit; "
+                "sleep 0.01; done; exit 1", user="root")
+    yield
+
+
+def test_slurmctld_down(cluster):
+    """While a job is being stopped nobody tells why: it is saved."""
+    job = start(cluster)
+    pid = cluster.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
+    with slow_supervisor(cluster, job):
+        cluster.ctl(f"scontrol requeue {job.number}")
+        cluster.run("ctl", f"kill -STOP {pid}", user="root")
+        try:
+            until("the dump", lambda: job.generations() == [1], 30)
+        finally:
+            cluster.run("ctl", f"kill -CONT {pid}", user="root")
+    assert job.manifest()["reason"] == "a stop, with slurmctld not answering why"
+    until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
+    ends_right(cluster, job)
+
+
+def test_heterogeneous(cluster):
+    """The script of a heterogeneous job is its first component's."""
+    job = start(cluster, 150, "-n1 -c1 : -n1 -c1")
+    cluster.ctl(f"scontrol requeue {job.number}")
+    until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
+    assert job.generations() == [1]
+    ends_right(cluster, job)
+
+
+def test_grace_of_a_script(cluster):
+    """A batch script is told only at the end of the grace time, and is saved
+    then."""
+    cluster.ctl("scontrol update PartitionName=low GraceTime=5", user="root")
+    try:
+        job = start(cluster, 600)
+        node = job.preempt()
+        assert job.manifest()["reason"] == "preemption"
+        assert job.generations() == [1]
+        assert job.node != node
+        n = len(job.text().splitlines())
+        until("progress", lambda: len(job.text().splitlines()) > n + 10)
+        lines = job.text().splitlines()
+        assert lines == [f"line {i}" for i in range(1, len(lines) + 1)]
+        job.cancel()
+    finally:
+        cluster.ctl("scontrol update PartitionName=low GraceTime=0", user="root")
+
+
+def test_notify(cluster):
+    """A checkpoint that fails is mailed by Slurm's MailProg, to whom the job's mail
+    goes."""
+    mailer = cluster.etc / "mail"
+    mailer.write_text('#!/bin/sh\necho "$@" >>/shared/home/user1/mail\n')
+    mailer.chmod(0o755)
+    home = cluster.home()
+    try:
+        script = cluster.script(
+            "job.sh", f"mkdir -p z; exec {SUBJECT}/zoo --state $PWD/z --only inotify\n")
+        job = cluster.submit(
+            script, options="--requeue --checkpoint=notify --mail-user=ann@lab -e err")
+        until("zoo", lambda: (home / "z" / "ready").exists())
+        cluster.ctl(f"scontrol requeue {job.number}")
+        text = until("the mail", lambda: (home / "mail").exists()
+                     and (home / "mail").read_text())
+        assert text.startswith(
+            f"-s Slurm Job_id={job.number} sckpt: step batch: zoo[1001]"), text
+        assert text.endswith(" ann@lab\n")
+        job.cancel()
+    finally:
+        mailer.unlink()
