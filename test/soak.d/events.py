@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What befalls the jobs of the soak. Each event undoes what it did before it
 returns, also when the soak ends meanwhile."""
+import time
+
 from cluster import COMMAND, sh, until
 
 
@@ -71,6 +73,7 @@ def crash(soak, rng):
     node, seconds = rng.choice(soak.cluster.nodes), rng.choice([1, 5, 20])
     soak.note(f"{node} crashes, for {seconds} s")
     with soak.no_crash:
+        soak.crashed[node] = time.monotonic()
         sh(COMMAND, "crash", node)
         soak.pause(seconds)
         sh(COMMAND, "boot", node)

@@ -20,6 +20,7 @@ import kinds
 from cluster import COMMAND, TOP, Cluster, sh, until
 from watch import Watch
 
+UNNOTICED = 100  # s; of a dead node, by slurmctld
 QUEUE = 8  # jobs that are there at a time
 LAST = 300  # s for the end of all jobs, when no events happen any more
 
@@ -55,6 +56,8 @@ class Soak:
         self.no_crash = threading.Lock()
         self.failures = []
         self.spoilt = []
+        self.crashed = {}  # node: when it did last
+        self.lost = set()  # of these jobs Slurm itself made an end
         self.home = self.cluster.home() / "soak"
         self.watch = Watch(self.cluster.home() / ".sckpt" / "test")
 
@@ -110,8 +113,9 @@ class Soak:
         return [j for j in jobs if j.array in self.plans]
 
     def ended(self, jobs):
-        """Tasks that have completed."""
-        return [j for j in self.of_mine(jobs) if j.state == "COMPLETED"]
+        """Tasks that have completed, and those that are lost."""
+        return [j for j in self.of_mine(jobs)
+                if j.state == "COMPLETED" or j.number in self.lost]
 
     def tasks(self):
         return sum(plan.tasks for _, _, plan in self.plans.values())
@@ -131,7 +135,10 @@ class Soak:
 
     def judge(self, job):
         """What no job of these may come to."""
-        if job.state in ("FAILED", "TIMEOUT", "NODE_FAIL", "CANCELLED", "BOOT_FAIL",
+        if job.state == "TIMEOUT" and self.dead_at_limit(job):
+            self.lost.add(job.number)
+            self.spoilt.append(f"job {job.number}: TIMEOUT on {job.node}, which had crashed before")
+        elif job.state in ("FAILED", "TIMEOUT", "NODE_FAIL", "CANCELLED", "BOOT_FAIL",
                          "OUT_OF_MEMORY", "DEADLINE", "PREEMPTED"):
             self.fail(f"job {job.number} has ended as {job.state}", job)
         elif job.state == "PENDING" and re.search("Held|held", job.reason):
@@ -144,6 +151,12 @@ class Soak:
         elif job.state == "SUSPENDED" and self.over.is_set():
             self.ctl(f"scontrol resume {job.number}", user="root")
             self.states[job.number] = ""
+
+    def dead_at_limit(self, job):
+        """Nobody was left to checkpoint it: slurmctld did not know yet that the node was
+        dead, and at the limit it ends a job that --requeue does not speak of."""
+        at = self.crashed.get(job.node)
+        return at is not None and time.monotonic() - at < UNNOTICED
 
     # ---- what happens ----
 
@@ -244,6 +257,8 @@ class Soak:
         if not self.watch.checkpoints or not self.watch.restores:
             self.fail("nothing was shown: there were no checkpoints or no restores")
         for number, (kind, home, plan) in self.plans.items():
+            if number in self.lost:
+                continue
             self.watch.look_at_output(home)
             why = kinds.difference(home, plan)
             if why and (line := kinds.spoilt(home, plan)):
@@ -263,7 +278,8 @@ class Soak:
             self.fail(f"{e}; left: {[self.cluster.left(n) for n in self.cluster.nodes]}")
         # Beside the jobs there may be what remembers those that have ended.
         if self.watch.store.exists() and (kept := [p.name for p in self.watch.store.iterdir()
-                                                   if p.name.isdigit()]):
+                                                   if p.name.isdigit()
+                                                   and int(p.name) not in self.lost]):
             self.fail(f"in the store is something of the jobs {kept}, which ended well")
 
     def report(self):
