@@ -12,12 +12,15 @@
 
 bool call_is_srun(pid_t pid)
 {
-	char path[64], exe[sizeof(SRUN_PATH) + 1];
+	char path[64], exe[PATH_MAX];
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	n = readlink(path, exe, sizeof(exe));
-	return n == sizeof(SRUN_PATH) - 1 && !memcmp(exe, SRUN_PATH, (size_t)n);
+	if ((n = readlink(path, exe, sizeof(exe) - 1)) < 0)
+		return false;
+	exe[n] = '\0';
+	/* The first as long as it does not stand alone (alone.h). */
+	return !strcmp(exe, SRUN_PATH) || !strcmp(exe, SRUN_EXE);
 }
 
 int call_command(pid_t pid, uint8_t command[IMAGE_SHA256], struct err *e)

@@ -41,8 +41,7 @@ become_root(const struct spec *spec, const struct stdio *io, char *argv[],
 	char go = 0;
 	int gate[2], n = 1;
 
-	if ((spec->grant == GRANT_AGENT && drop_capability() < 0) ||
-	    (spec->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) ||
+	if ((spec->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) ||
 	    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || setsid() < 0 ||
 	    pipe2(gate, O_CLOEXEC) < 0)
 		_exit(1);
@@ -60,6 +59,9 @@ become_root(const struct spec *spec, const struct stdio *io, char *argv[],
 			if (tasks->list[i].ended) /* it never came */
 				end_as(tasks->list[i].status);
 			if (read(gate[0], &go, 1) != 1)
+				_exit(1);
+			/* The root itself needs it for a moment (alone.h). */
+			if (spec->grant == GRANT_AGENT && drop_capability() < 0)
 				_exit(1);
 			stdio_give(io, i);
 			sigprocmask(SIG_SETMASK, &as->mask, NULL);

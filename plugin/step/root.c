@@ -6,16 +6,33 @@
  * them (PID:WAITSTATUS), and with a SIGUSR1 to PID 1. So that is dumped and restored
  * with the rest. It does not end by itself.
  *
- * It is small, static and does nothing: what it maps must be the same on the
- * next node.
+ * It is small, static and does nothing, and stands alone (alone.h). It has no
+ * capability, whatever the tasks have.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "alone.h"
+
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -1;
+	return (int)syscall(SYS_capset, &header, none);
+}
 
 static void note(char *argv[], pid_t pid, int status)
 {
@@ -43,7 +60,9 @@ int main(int argc, char *argv[])
 	close(0);
 	close(1);
 	close(2);
-	if (chdir("/") < 0)
+	/* Where it fails, a restore needs this very sckpt-root, and looks for it. */
+	alone_become(ROOT_EXE);
+	if (drop_capabilities() < 0 || chdir("/") < 0)
 		return 1;
 	for (;;) {
 		pid = waitpid(-1, &status, 0);

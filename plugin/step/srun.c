@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "alone.h"
 #include "calls.h"
 #include "end.h"
 #include "sckpt/base.h"
@@ -589,6 +590,8 @@ int main(int argc, char *argv[])
 		fprintf(stderr, "sckpt-srun: started in srun's place by spank-sckpt, not by hand\n");
 		return 2;
 	}
+	/* Where the program may not have the capability, it stays bound to its file. */
+	alone_become(SRUN_EXE);
 	take_input(&s.in);
 	take_output(&s, &argv[2]);
 	while ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && null < 3)
