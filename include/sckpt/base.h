@@ -312,6 +312,13 @@ void conf_dir_fixed(const char *template, char *out, size_t size);
  * and agent as "key=value" arguments. They run as the job's user, who could
  * forge it: nothing in it gives a right.
  */
+/* In the place of the agent's PID: there is none, for the step cannot be protected here
+ * (spec.off). The supervisor only looks whether it would lose what was saved by
+ * starting, cares for the job then, and exits with other than 0. */
+#define SUPERVISE_LOOK 0
+/* The same for the other tasks of such a step: without a word. */
+#define SUPERVISE_PEEK (-1)
+
 struct spec {
 	char cluster[128];
 	char node[256];

@@ -198,7 +198,8 @@ int spec_parse(int argc, char *const argv[], struct spec *spec, struct err *e)
 		if (!eq || i == FIELDS || take(&fields[i], eq + 1, spec) < 0)
 			return err_set(e, "bad argument '%.64s'", argv[n]);
 	}
-	if (spec->control < 0 || !spec->job || !*spec->step || !*spec->cluster)
+	/* One that is only looked at has nobody to talk to (SUPERVISE_LOOK). */
+	if ((spec->control < 0 && !*spec->off) || !spec->job || !*spec->step || !*spec->cluster)
 		return err_set(e, "this program is started by Slurm through spank-sckpt, not by hand");
 	return n;
 }

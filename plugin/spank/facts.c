@@ -137,11 +137,12 @@ void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size)
 	else if (strcmp(slurm_conf.proctrack_type, "proctrack/cgroup"))
 		no("ProctrackType=%s signals a step's programs behind sckpt's back: set ProctrackType=proctrack/cgroup in slurm.conf",
 		   slurm_conf.proctrack_type);
-	if (*reason)
+	if (uid == 0 || !&slurm_conf || !slurm_conf.cluster_name)
 		return;
 	snprintf(spec->cluster, sizeof(spec->cluster), "%s",
 		 slurm_conf.cluster_name);
 	spec->append = slurm_conf.job_file_append;
 	spec->kill_wait = slurm_conf.kill_wait;
+	/* Also of one that cannot be protected here: something may be saved of it. */
 	find_stores(spec, uid, reason, size);
 }

@@ -26,6 +26,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -251,14 +252,53 @@ refused:
 	return -1;
 }
 
-/* The step runs as if nobody had asked, and that is said where it is read. */
-static int unprotected(const struct spec *spec, bool required)
+/*
+ * Of a job that was requeued something may be saved: then the step must not start from
+ * its top, whatever the reason why it cannot be protected here. -1: it must not.
+ */
+static int look_for_work(const struct spec *spec, int task)
 {
-	const struct control plain = { .kind = CONTROL_VERDICT,
-				       .value = required ? -1 : 0 };
+	struct helper looker;
+	struct err e = { "" };
+	int status = 0;
+	pid_t pid;
 
-	tasks_answer(spec->tasks, &plain);
+	if (!spec->job || getuid() == 0 || (!spec->restart && !*spec->from))
+		return 0;
+	if (helper_prepare(&looker, SUPERVISE_PATH, NULL, 0, &e) < 0 ||
+	    spec_args(spec, &looker.argv[2], &e) < 0)
+		goto fail;
+	if ((pid = fork()) == 0)
+		helper_become(&looker, task ? SUPERVISE_PEEK : SUPERVISE_LOOK);
+	spec_args_free(&looker.argv[2]);
+	helper_drop(&looker);
+	if (pid < 0) {
+		err_sys(&e, "cannot fork");
+		goto fail;
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status == 0)
+		return 0;
+	err_set(&e, "step %u.%s does not start from its top: %s", spec->job, spec->step,
+		spec->off);
+fail:
+	slurm_error(SAYS "%s", e.text);
+	return -1;
+}
+
+/* The step runs as if nobody had asked, and that is said where it is read. */
+static int unprotected(const struct spec *spec, int task, bool required)
+{
+	struct control plain = { .kind = CONTROL_VERDICT };
+	int rc;
+
 	caps_none();
+	rc = look_for_work(spec, task);
+	plain.value = rc < 0 || required ? -1 : 0;
+	tasks_answer(spec->tasks, &plain);
+	if (rc < 0)
+		return -1;
 	if (required) {
 		slurm_error(SAYS "--checkpoint=required, and %s", spec->off);
 		return -1;
@@ -357,7 +397,7 @@ int launch(spank_t sp, struct spec *spec, bool required)
 	if (!*spec->off)
 		look_at_task(sp, spec);
 	if (*spec->off)
-		return unprotected(spec, required);
+		return unprotected(spec, task, required);
 
 	if (tasks_limit_mpi(sp) && spec->restart <= 0 && !*spec->note)
 		snprintf(spec->note, sizeof(spec->note),
@@ -367,7 +407,7 @@ int launch(spank_t sp, struct spec *spec, bool required)
 	     err_sys(&e, "cannot make the control socket") < 0) ||
 	    prepare(&supervisor, spec, pair[0], &e) < 0) {
 		snprintf(spec->off, sizeof(spec->off), "%.300s", e.text);
-		return unprotected(spec, required);
+		return unprotected(spec, task, required);
 	}
 	if ((spec->tasks > 1 && leave_task(&e) < 0) ||
 	    (unshare(CLONE_NEWPID) < 0 &&

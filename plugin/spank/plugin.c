@@ -45,12 +45,13 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 		return ESPANK_SUCCESS;
 	spec = (struct spec){ .restart = -1, .control = -1, .tasks = 1,
 			      .links = -1, .joins = -1 };
+	facts_step(sp, &spec, spec.off, sizeof(spec.off));
 	if (*wrong) {
 		snprintf(spec.off, sizeof(spec.off), "%.*s",
 			 (int)sizeof(spec.off) - 1, wrong);
-		return ESPANK_SUCCESS;
+		/* It may say where the store is. */
+		spec.base[0] = '\0';
 	}
-	facts_step(sp, &spec, spec.off, sizeof(spec.off));
 	if (!*spec.off)
 		node_check(settings(), &spec.criu_version, spec.off,
 			   sizeof(spec.off));

@@ -511,12 +511,14 @@ int main(int argc, char *argv[])
 	struct err e = { "" };
 	sigset_t all, chld;
 
-	if (argc < 2 || (s.agent = atoi(argv[1])) <= 0 ||
-	    spec_parse(argc - 2, argv + 2, &s.spec, &e) < 0) {
+	if (argc < 2 || spec_parse(argc - 2, argv + 2, &s.spec, &e) < 0) {
 		fprintf(stderr, "sckpt-supervise: started by Slurm through spank-sckpt, not by hand\n");
 		return 2;
 	}
+	s.agent = atoi(argv[1]);
 	tell_begin(&s);
+	if (s.agent <= 0)
+		return !may_start_afresh(&s, s.agent == SUPERVISE_LOOK);
 	if (links_begin(&s.links, &s.spec, &e) < 0) {
 		say(SAYS "step %u.%s: %s", s.spec.job, s.spec.step, e.text);
 		return 1;

@@ -99,6 +99,9 @@ void wait_for_mail(struct supervisor *s);
  * whether there is something to go on from, or that it must not start. True:
  * protected. */
 bool give_verdict(struct supervisor *s);
+/* The step cannot be protected here. False: it must not start at all, for it has something
+ * to go on from, here or elsewhere; with care that is told, and the job taken care of. */
+bool may_start_afresh(struct supervisor *s, bool care);
 /* The program has ended: tells the agent what is to be remembered of it. touched: as
  * in CONTROL_ENDED. */
 void answer_end(struct supervisor *s, int64_t touched);

@@ -282,6 +282,47 @@ void lost(struct supervisor *s, const char *why, bool elsewhere)
 	}
 }
 
+/* Is there anything that the step could go on from? 1, 0, -1. Changes nothing. */
+static int work_is_saved(struct supervisor *s, struct err *e)
+{
+	cleanup_free struct generation *list = NULL;
+	struct store store;
+	struct spec origin;
+	int rc, number;
+
+	if (*s->spec.from && name_origin(&s->spec, &origin, &number) &&
+	    !strcmp(origin.step, s->spec.step))
+		return 1;
+	if (*s->spec.base) {
+		if ((rc = store_open(&s->spec, false, &store, e)) == 1)
+			return 0;
+		if (rc < 0)
+			return s->spec.restart > 0 ? -1 : 0;
+		rc = store_generations(&store, &list, e);
+		store_close(&store);
+		if (rc <= 0)
+			return rc;
+	}
+	/* Without a base nobody knows where it would be. */
+	return (rc = restarts(s, e)) > 0 ? 1 : rc;
+}
+
+bool may_start_afresh(struct supervisor *s, bool care)
+{
+	struct err e = { "" };
+	int saved;
+
+	if (s->spec.limits.on_failure == ON_FAILURE_FRESH ||
+	    (saved = work_is_saved(s, &e)) == 0)
+		return true;
+	if (care && saved < 0)
+		hold(s, e.text);
+	else if (care)
+		lost(s, s->spec.off, true);
+	wait_for_mail(s);
+	return false;
+}
+
 bool give_verdict(struct supervisor *s)
 {
 	struct control verdict = { .kind = CONTROL_VERDICT, .value = 1 };
