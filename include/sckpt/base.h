@@ -191,7 +191,8 @@ void span_print(int64_t us, char out[16]);
 enum grant {
 	GRANT_UNSET,
 	GRANT_STEP, /* the program has CAP_CHECKPOINT_RESTORE too */
-	GRANT_AGENT /* only sckpt's own agent has it */
+	GRANT_AGENT, /* only sckpt's own agent has it */
+	GRANT_NEVER /* nobody; in sckpt.conf alone */
 };
 
 #define EVERY_AUTO (-1)
@@ -276,6 +277,8 @@ struct conf {
 	bool no_new_privs; /* always, not only where the node needs it */
 	int keep_max; /* generations that a user may ask for */
 	enum user_dir user_dir;
+	/* Names and numbers, "," between; "" everybody, everywhere. */
+	char allow_users[1024], allow_groups[1024], allow_partitions[1024];
 	struct limits limits;
 };
 

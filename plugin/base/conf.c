@@ -16,7 +16,7 @@ static const char *const keys[] = {
 	"dir", "user-dir", "criu", "grant", "no-new-privs", "keep", "keep-max",
 	"keep-after", "quota", "buffer", "compress", "overhead", "mtbf",
 	"requeue-wait", "on-restore-failure", "files", "files-max", "local",
-	NULL
+	"allow-users", "allow-groups", "allow-partitions", NULL
 };
 
 void conf_defaults(struct conf *conf)
@@ -141,6 +141,35 @@ static int set_directories(const char *key, const char *value, char *to,
 	return 0;
 }
 
+/* Wrong here is what would let in nobody, or somebody else. */
+static int set_names(const char *key, const char *value, char *to, size_t size,
+		     struct err *e)
+{
+	size_t n = strlen(value);
+
+	if (strpbrk(value, " \t:;\"'") || value[0] == ',' || value[n - 1] == ',' ||
+	    strstr(value, ",,"))
+		return err_set(e, "%s=%s: it is a list of names with , between", key,
+			       value);
+	if (n >= size)
+		return err_set(e, "%s= is longer than %zu bytes", key, size - 1);
+	strcpy(to, value);
+	return 0;
+}
+
+static int set_grant(struct conf *conf, const char *value, struct err *e)
+{
+	if (!strcmp(value, "step"))
+		conf->grant = GRANT_STEP;
+	else if (!strcmp(value, "agent"))
+		conf->grant = GRANT_AGENT;
+	else if (!strcmp(value, "never"))
+		conf->grant = GRANT_NEVER;
+	else
+		return err_set(e, "grant=%s: it is step, agent or never", value);
+	return 0;
+}
+
 static int set_limit(struct limits *l, const char *key, const char *value,
 		     struct err *e)
 {
@@ -209,12 +238,17 @@ int conf_set(struct conf *conf, const char *assignment, struct err *e)
 	if (!strcmp(key, "criu"))
 		return set_path(conf->criu, sizeof(conf->criu), key, eq, "/",
 				e);
-	if (!strcmp(key, "grant")) {
-		if ((choice = set_choice(key, eq, "step", "agent", e)) < 0)
-			return -1;
-		conf->grant = choice ? GRANT_AGENT : GRANT_STEP;
-		return 0;
-	}
+	if (!strcmp(key, "grant"))
+		return set_grant(conf, eq, e);
+	if (!strcmp(key, "allow-users"))
+		return set_names(key, eq, conf->allow_users,
+				 sizeof(conf->allow_users), e);
+	if (!strcmp(key, "allow-groups"))
+		return set_names(key, eq, conf->allow_groups,
+				 sizeof(conf->allow_groups), e);
+	if (!strcmp(key, "allow-partitions"))
+		return set_names(key, eq, conf->allow_partitions,
+				 sizeof(conf->allow_partitions), e);
 	if (!strcmp(key, "no-new-privs")) {
 		if ((choice = set_choice(key, eq, "auto", "always", e)) < 0)
 			return -1;

@@ -79,7 +79,7 @@ static void take_wishes(struct spec *spec, const struct request *req)
 							conf->limits.keep;
 
 	spec->grant = req->grant ? req->grant : conf->grant;
-	if (conf->grant == GRANT_AGENT)
+	if (conf->grant != GRANT_STEP)
 		spec->grant = GRANT_AGENT;
 	snprintf(spec->from, sizeof(spec->from), "%s", req->from);
 	spec->every = req->every;

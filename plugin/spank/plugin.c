@@ -53,6 +53,8 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 		spec.base[0] = '\0';
 	}
 	if (!*spec.off)
+		allow_check(sp, settings(), spec.job, spec.off, sizeof(spec.off));
+	if (!*spec.off)
 		node_check(settings(), &spec.criu_version, spec.off,
 			   sizeof(spec.off));
 	if (!*spec.off)

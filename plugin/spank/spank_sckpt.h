@@ -48,6 +48,11 @@ void node_check(const struct conf *conf, int *criu_version, char *reason,
  * PR_CAPBSET_DROP at restore unless the program has no_new_privs. */
 bool node_bounding_set_cut(void);
 
+/* allow.c: may this job have it at all? As root, in slurmstepd. Writes the reason against
+ * it, or leaves `reason` as it is. */
+void allow_check(spank_t sp, const struct conf *conf, uint32_t job, char *reason,
+		 size_t size);
+
 /* facts.c: what Slurm itself says of this step. */
 void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size);
 

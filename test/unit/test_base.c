@@ -288,7 +288,10 @@ static void settings(void **state)
 		{ "dir=relative", "not an absolute path" },
 		{ "dir=/x/%z", "not known" },
 		{ "criu=criu", "not an absolute path" },
-		{ "grant=all", "it is either step or agent" },
+		{ "grant=all", "it is step, agent or never" },
+		{ "allow-users=,a", "list of names with , between" },
+		{ "allow-groups=a,,b", "list of names with , between" },
+		{ "allow-partitions=a:b", "list of names with , between" },
 		{ "no-new-privs=yes", "it is either auto or always" },
 		{ "files=all", "it is cut, copy or leave" },
 		{ "files-max=much", "it is a size such as" },
@@ -330,6 +333,15 @@ static void settings(void **state)
 	assert_true(conf.limits.mtbf == 8 * 7 * 86400 && conf.limits.overhead == 10 &&
 		    conf.user_dir == USER_DIR_NO);
 	assert_true(conf.grant == GRANT_AGENT && conf.no_new_privs);
+	assert_string_equal(conf.allow_users, "");
+	assert_int_equal(conf_set(&conf, "allow-users=a,1001", &e), 0);
+	assert_int_equal(conf_set(&conf, "allow-groups=g", &e), 0);
+	assert_int_equal(conf_set(&conf, "allow-partitions=low,high", &e), 0);
+	assert_int_equal(conf_set(&conf, "grant=never", &e), 0);
+	assert_string_equal(conf.allow_users, "a,1001");
+	assert_string_equal(conf.allow_groups, "g");
+	assert_string_equal(conf.allow_partitions, "low,high");
+	assert_true(conf.grant == GRANT_NEVER);
 }
 
 static void settings_file(void **state)
