@@ -64,8 +64,10 @@ def start(argv, ready):
     SAID.unlink(missing_ok=True)
     choose_next_pid(ROOT_PID)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    # As plugin/step/program.c starts both.
     pid = os.posix_spawn("/usr/bin/setpriv",
-                         ["setpriv", "--no-new-privs", ROOT, *argv],
+                         ["setpriv", "--no-new-privs", "setsid", "sh", "-c",
+                          f'"$@" & exec {ROOT} $!:-----', "sh", *argv],
                          {"PATH": ENVIRONMENT["PATH"], "HOME": "/"},
                          file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                                        (os.POSIX_SPAWN_OPEN, 1, str(SAID), flags, 0o600),
