@@ -72,7 +72,7 @@ class Job:
         before_restore()
         node.call("scontrol", "release", str(self.number), user=node.USER)
         # It would wait for cred_expire.
-        node.call("scontrol", "update", f"JobId={self.number}", "StartTime=now",
+        node.call("scontrol", "update", f"JobId={self.number}", "StartTime=now+2",
                   user=node.USER)
         until(f"job {self.number} to run again", lambda: self.state() == ["RUNNING"])
 

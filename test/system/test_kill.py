@@ -73,7 +73,7 @@ def bring_back(cluster, job):
     until(f"job {job.number} to have ended", rests, 60)
     if "PENDING" not in job.state:
         cluster.ctl(f"scontrol requeue {job.number}", user="root")
-    cluster.ctl(f"scontrol update job {job.number} StartTime=now", user="root", check=False)
+    cluster.ctl(f"scontrol update job {job.number} StartTime=now+2", user="root", check=False)
 
 
 def alive(cluster, job, node):

@@ -240,7 +240,7 @@ def test_changed_otherwise(cluster):
             away.rename(w.append)
         w.append.write_bytes(text)
         cluster.ctl(f"scontrol release {w.job.number}")
-        cluster.ctl(f"scontrol update job {w.job.number} StartTime=now", check=False)
+        cluster.ctl(f"scontrol update job {w.job.number} StartTime=now+2", check=False)
         w.is_exact()
 
     together(work, [
@@ -300,7 +300,7 @@ def test_appended_while_it_waited(cluster):
     with w.append.open("a") as f:
         f.write("by hand\n")
     cluster.ctl(f"scontrol release {w.job.number}")
-    cluster.ctl(f"scontrol update job {w.job.number} StartTime=now", check=False)
+    cluster.ctl(f"scontrol update job {w.job.number} StartTime=now+2", check=False)
     w.wait_line(n + 5)
     text = w.append.read_text().splitlines()
     assert text[n] == "by hand"

@@ -313,7 +313,7 @@ def test_skip_done_not(cluster):
     assert (home / "started").read_text().split() == first + again
     assert not list((cluster.home() / ".sckpt/test/ended").glob(f"{job.number}.done*"))
     cluster.ctl(f"scontrol requeue {job.number}", user="root")
-    cluster.ctl(f"scontrol update job {job.number} StartTime=now", user="root", check=False)
+    cluster.ctl(f"scontrol update job {job.number} StartTime=now+2", user="root", check=False)
     until("the third run", lambda: job.record()["restart_cnt"] == 2 and
           job.wait_end() == ["COMPLETED"])
     assert (home / "started").read_text().split() == (

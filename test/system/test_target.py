@@ -39,7 +39,7 @@ def goes_to_n2(cluster, job):
     until("it to be held", lambda: job.state == ["PENDING"])
     cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n2; "
                 f"scontrol release {job.number}; "
-                f"scontrol update job {job.number} StartTime=now", user="root")
+                f"scontrol update job {job.number} StartTime=now+2", user="root")
 
 
 def test_goes_elsewhere(cluster):
@@ -86,7 +86,7 @@ def test_library(cluster, what):
         assert "criu" not in said
         root(cluster, "n2", f"cp -L /usr/lib/x86_64-linux-gnu/libz.so.1 {LIBRARY}")
         cluster.ctl(f"scontrol release {job.number}; "
-                    f"scontrol update job {job.number} StartTime=now", user="root")
+                    f"scontrol update job {job.number} StartTime=now+2", user="root")
         assert job.wait_end() == ["COMPLETED"]
         assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
     finally:
