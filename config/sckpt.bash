@@ -8,7 +8,7 @@ _sckpt() {
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
 		mapfile -t COMPREPLY < <(compgen -W "list show verify create check vacate remove
-			prune export import restart report --help --version" -- "$word")
+			prune export import restart report doctor --help --version" -- "$word")
 		return
 	fi
 	case $previous in

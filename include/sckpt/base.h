@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -307,6 +308,22 @@ int conf_user_store(const char *template, const struct text_vars *vars,
 /* The directory that must already exist for a template: what stands before
  * its first expansion, or the whole of it. */
 void conf_dir_fixed(const char *template, char *out, size_t size);
+
+/* ---- what a node must have (node.c) ------------------------------------ */
+
+enum health { HEALTH_OK, HEALTH_WARN, HEALTH_FAIL };
+/* what: a word, the text a sentence with what to do; false: no more is wanted. */
+typedef bool node_tell(enum health how, const char *what, const char *text, void *arg);
+
+/* All but criu, in turn. bounding: slurmd's capability bounding set, a bit each. false:
+ * say did not want more. */
+bool node_look(uint64_t bounding, node_tell *say, void *arg);
+/* Is it root's alone? If not that is said, and it must not be run. */
+bool node_look_at_criu_file(const char *criu, struct stat *st, node_tell *say,
+			    void *arg);
+/* Runs it; its version, as version_parse(). */
+int node_ask_criu(const char *criu, struct err *e);
+bool node_look_at_criu(const char *criu, int version, node_tell *say, void *arg);
 
 /* ---- what a step's helpers are told (spec.c) -------------------------- */
 

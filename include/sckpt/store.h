@@ -267,6 +267,9 @@ void generation_drop_files(const struct store *store, const struct manifest *m);
 int generation_peek(const struct store *store, struct generation g,
 		    struct manifest *m, struct err *e);
 
+/* Is munged here, and does it vouch for what this user seals? */
+int store_seal_works(struct err *e);
+
 /* ---- how fast it is (speed.c) --------------------------------------------- */
 
 /* Bytes of a program's memory a second, as the last large dump of this user's

@@ -100,7 +100,7 @@ static bool still_runs(const struct asking *a, struct job *now)
 	const struct id id = { .job = a->job->number, .task = -1 };
 
 	/* A slurmctld that is away says nothing about the job. */
-	return job_ask(&id, now, NULL) != 0 ||
+	return job_of_id(&id, now, NULL) != 0 ||
 	       (!strcmp(now->state, "RUNNING") &&
 		now->restarts == a->job->restarts && step_runs(now, a->step));
 }
@@ -361,7 +361,7 @@ int ask_steps(const struct options *o, enum ask what, struct job *job)
 	id_job(&id, name);
 	if (place_find(o, &p, &e) < 0)
 		return complain(EXIT_FAILED, "%s", e.text);
-	if ((rc = job_ask(&id, job, &e)) < 0)
+	if ((rc = job_of_id(&id, job, &e)) < 0)
 		return complain(EXIT_FAILED, "job %s: %s", name, e.text);
 	if (rc == 1)
 		return complain(EXIT_NOT_FOUND, "Slurm knows no job %s; squeue --me shows yours",

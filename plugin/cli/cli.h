@@ -23,7 +23,7 @@ enum {
 };
 
 struct options {
-	bool json, force, all, dry_run, print;
+	bool json, force, all, dry_run, print, fix, try;
 	const char *dir, *user;
 	long timeout; /* seconds */
 	long older_than; /* seconds */
@@ -44,6 +44,7 @@ int cmd_prune(const struct options *o);
 int cmd_export(const struct options *o);
 int cmd_import(const struct options *o);
 int cmd_restart(const struct options *o);
+int cmd_doctor(const struct options *o);
 int cmd_report(const struct options *o);
 
 /* "sckpt: " and a sentence on stderr; returns status. */
@@ -69,6 +70,14 @@ void id_job(const struct id *id, char out[40]);
 void id_print(const struct spec *step, int generation, char out[ID_TEXT_MAX]);
 
 /* ---- the caller's store (place.c, steps.c) --------------------------------- */
+
+/* What Slurm's configuration says of sckpt, as the plugin gets it. */
+struct site {
+	struct conf conf;
+	char file[512]; /* plugstack.conf, or what it includes; "" nothing names sckpt.so */
+	char plugin[512]; /* as it is named there */
+};
+int site_read(struct site *site, struct err *e);
 
 /* Becomes --user, when root asks for that, and finds the user's stores by the
  * configuration: several when dir= has %j. */
@@ -148,7 +157,7 @@ void jobs_ask(struct jobs *jobs, struct err *e);
 void jobs_free(struct jobs *jobs);
 /* The job that an id names, by its own number or as an array's task; 1 when
  * Slurm does not know it, -1 when it does not answer. */
-int job_ask(const struct id *id, struct job *job, struct err *e);
+int job_of_id(const struct id *id, struct job *job, struct err *e);
 /* The state of a step's job in a word; "unknown" when it cannot be told,
  * "gone" when Slurm has forgotten the job. */
 const char *jobs_state(const struct jobs *jobs, const struct spec *step);

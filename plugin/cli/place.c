@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -49,7 +50,7 @@ static int become(const struct options *o, const struct passwd **user,
 
 /* Our words in a line of plugstack.conf: "required sckpt.so dir=/x"; blanks
  * divide, # begins a comment (Slurm's plugstack.conf has no quotes). */
-static int take_line(char *line, char *words[WORDS_MAX])
+static int take_line(char *line, char *words[WORDS_MAX], struct site *site)
 {
 	const char *blanks = " \t\r";
 	char *rest, *word, *name;
@@ -63,28 +64,70 @@ static int take_line(char *line, char *words[WORDS_MAX])
 	name = strrchr(word, '/');
 	if (strcmp(name ? name + 1 : word, "sckpt.so"))
 		return -1;
+	snprintf(site->plugin, sizeof(site->plugin), "%s", word);
 	while (n < WORDS_MAX && (word = strtok_r(NULL, blanks, &rest)))
 		words[n++] = word;
 	return n;
 }
 
-static int load_conf(struct conf *conf, struct err *e)
+/* "include PATTERN" (spank(7)); relative ones are Slurm's configuration directory's. */
+static int take_includes(const char *pattern, int depth, struct site *site, struct err *e);
+
+/* 1: the line was there, and *conf is as it says. */
+static int take_file(const char *path, int depth, struct site *site, struct err *e)
 {
 	cleanup_free char *text = NULL;
-	const char *slash = strrchr(SCKPT_CONF, '/');
-	char path[512], *words[WORDS_MAX], *rest, *line;
-	int n = -1;
+	char *words[WORDS_MAX], *rest, *line;
+	int n, rc = 0;
 
-	snprintf(path, sizeof(path), "%.*s/plugstack.conf",
-		 (int)(slash - SCKPT_CONF), SCKPT_CONF);
-	/* A login node may be without it. */
-	if (access(path, F_OK) == 0) {
-		if (file_read(AT_FDCWD, path, PLUGSTACK_MAX, &text, e) < 0)
-			return -1;
-		for (rest = text; n < 0 && (line = strsep(&rest, "\n"));)
-			n = take_line(line, words);
+	if (file_read(AT_FDCWD, path, PLUGSTACK_MAX, &text, e) < 0)
+		return -1;
+	for (rest = text; !rc && (line = strsep(&rest, "\n"));) {
+		char *at = line + strspn(line, " \t");
+
+		if (!strncmp(at, "include", 7) && strchr(" \t", at[7]) && at[7]) {
+			at += 7 + strspn(at + 7, " \t");
+			at[strcspn(at, " \t\r#")] = '\0';
+			rc = take_includes(at, depth, site, e);
+		} else if ((n = take_line(line, words, site)) >= 0) {
+			snprintf(site->file, sizeof(site->file), "%s", path);
+			rc = conf_load(&site->conf, n, words, e) < 0 ? -1 : 1;
+		}
 	}
-	return conf_load(conf, n > 0 ? n : 0, words, e);
+	return rc;
+}
+
+static int take_includes(const char *pattern, int depth, struct site *site, struct err *e)
+{
+	const char *slash = strrchr(SCKPT_CONF, '/');
+	char path[512];
+	glob_t found;
+	int rc = 0;
+
+	if (depth == 0)
+		return err_set(e, "plugstack.conf includes itself");
+	snprintf(path, sizeof(path), "%.*s%s%s",
+		 *pattern == '/' ? 0 : (int)(slash - SCKPT_CONF), SCKPT_CONF,
+		 *pattern == '/' ? "" : "/", pattern);
+	if (glob(path, 0, NULL, &found))
+		return 0;
+	for (size_t i = 0; !rc && i < found.gl_pathc; i++)
+		rc = take_file(found.gl_pathv[i], depth - 1, site, e);
+	globfree(&found);
+	return rc;
+}
+
+int site_read(struct site *site, struct err *e)
+{
+	int rc;
+
+	*site = (struct site){ .file = "" };
+	conf_defaults(&site->conf);
+	/* A login node may be without plugstack.conf. */
+	rc = take_includes("plugstack.conf", 8, site, e);
+	if (rc == 0)
+		rc = conf_load(&site->conf, 0, NULL, e);
+	return rc < 0 ? -1 : 0;
 }
 
 /* ---- the stores ------------------------------------------------------------------ */
@@ -161,6 +204,7 @@ int place_find(const struct options *o, struct place *p, struct err *e)
 {
 	const struct passwd *pw = NULL;
 	struct text_vars vars = { .user = NULL };
+	struct site site;
 	char dir[1024];
 
 	*p = (struct place){ .count = 0 };
@@ -186,8 +230,9 @@ int place_find(const struct options *o, struct place *p, struct err *e)
 			 *dir ? dir : "/");
 		return 0;
 	}
-	if (load_conf(&p->conf, e) < 0)
+	if (site_read(&site, e) < 0)
 		return -1;
+	p->conf = site.conf;
 	vars = (struct text_vars){ .user = pw->pw_name, .home = pw->pw_dir,
 				   .uid = pw->pw_uid, .cluster = "%c" };
 	if (strstr(p->conf.dir, "%c")) {

@@ -20,6 +20,8 @@ enum { /* options, as bits */
 	HELP = 512,
 	SINCE = 1024,
 	HTML = 2048,
+	FIX = 4096,
+	TRY = 8192,
 	ALWAYS = JSON | DIR_ | USER | HELP
 };
 
@@ -38,6 +40,8 @@ static const struct {
 	{ "older-than", "TIME", "only what is older, such as 12h, 7d or 2w (default 7d)", OLDER_THAN },
 	{ "since", "TIME", "only steps that something happened to since then, such as 12h, 7d or 2w ago", SINCE },
 	{ "html", "FILE", "write a page with a timeline for each step; - is standard output", HTML },
+	{ "fix", NULL, "print the lines that would mend it, each with its file, and nothing else", FIX },
+	{ "try", NULL, "also submit a tiny job, checkpoint it, and restore that beside it", TRY },
 	{ "help", NULL, "this text", HELP },
 };
 
@@ -99,6 +103,12 @@ static const struct command {
 	  "Submits, through sbatch, a new job that goes on from a checkpoint of a batch job,\n"
 	  "with the script and the resources of the old job. PIDs stay; the job id is new, and\n"
 	  "the program's environment is the old one." },
+	{ "doctor", "", "look for what is wrong with this node, Slurm and the store", 0, 0,
+	  ALWAYS | FIX | TRY, cmd_doctor,
+	  "Looks, on a compute node, a login node or the controller, at what sckpt needs: kernel,\n"
+	  "criu, the plugin, Slurm's configuration, the store and how fast it is, munge and clocks.\n"
+	  "Each line is OK, WARN or FAIL, with what to change; the exit status is 1 when one is\n"
+	  "FAIL. Nothing is changed. Root looks at a user's store by --user NAME." },
 	{ "report", "[ID...]", "tell what checkpoints saved, and what was lost", 0,
 	  10000, ALWAYS | SINCE | HTML, cmd_report,
 	  "For each protected step: how long its program ran, how much of that work restores\n"
@@ -208,6 +218,12 @@ static int take_option(const struct command *c, int bit, const char *value,
 	case SINCE:
 		if (span_parse(value, &o->since) < 0)
 			return complain(EXIT_USAGE, "--since %s: it is a time such as 12h, 7d or 2w", value);
+		break;
+	case FIX:
+		o->fix = true;
+		break;
+	case TRY:
+		o->try = true;
 		break;
 	case HTML:
 		o->html = value;

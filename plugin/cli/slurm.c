@@ -137,7 +137,7 @@ void jobs_free(struct jobs *jobs)
 	*jobs = (struct jobs){ .known = false };
 }
 
-int job_ask(const struct id *id, struct job *job, struct err *e)
+int job_of_id(const struct id *id, struct job *job, struct err *e)
 {
 	char name[40], *argv[] = { SCONTROL_PATH, "show", "job", name, "--json",
 				   NULL };

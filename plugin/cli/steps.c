@@ -103,7 +103,7 @@ int id_resolve(const char *text, struct id *id)
 	if (id->task < 0)
 		return EXIT_OK;
 	id_job(id, name);
-	if ((rc = job_ask(id, &job, &e)) < 0)
+	if ((rc = job_of_id(id, &job, &e)) < 0)
 		return complain(EXIT_FAILED, "which job is array task %s? %s",
 				name, e.text);
 	if (rc == 1)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Whether this node can checkpoint: kernel, criu, sckpt's own programs. */
+/* Whether this node can checkpoint, as slurmstepd sees it (base/node.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,8 +16,7 @@
  * directory (launch.c), and what is known of this node's criu. */
 #define KNOWN "criu"
 
-#define no(...) snprintf(reason, size, __VA_ARGS__)
-
+/* A kernel may not know all of these. */
 bool node_bounding_set_cut(void)
 {
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
@@ -26,29 +25,14 @@ bool node_bounding_set_cut(void)
 	return false;
 }
 
-/* Root runs it, if only for --version: nobody else may have a hand in it. */
-static bool owned_by_root(const struct stat *st)
+static uint64_t bounding_set(void)
 {
-	return S_ISREG(st->st_mode) && st->st_uid == 0 &&
-	       !(st->st_mode & 022);
-}
+	uint64_t set = 0;
 
-/* "Version: 4.1.1" (criu --version, 3.x and 4.x). */
-static int ask_version(const char *criu, struct err *e)
-{
-	char *argv[] = { (char *)criu, "--version", NULL };
-	char *envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
-			 NULL };
-	cleanup_free char *out = NULL;
-	const char *number;
-	int version;
-
-	if (run_collect(argv, envp, 10000, 4096, &out, e) < 0)
-		return -1;
-	number = strstr(out, "Version: ");
-	version = number ? version_parse(number + strlen("Version: ")) : -1;
-	return version < 0 ? err_set(e, "%s does not tell its version", criu) :
-			     version;
+	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
+		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)
+			set |= UINT64_C(1) << cap;
+	return set;
 }
 
 /*
@@ -70,7 +54,7 @@ static int known_version(int dir, const char *criu, const struct stat *st,
 	    !strncmp(text, key, strlen(key)) &&
 	    (version = atoi(text + strlen(key))) > 0)
 		return version;
-	if ((version = ask_version(criu, e)) < 0)
+	if ((version = node_ask_criu(criu, e)) < 0)
 		return -1;
 	snprintf(line, sizeof(line), "%s%d\n", key, version);
 	snprintf(temp, sizeof(temp), "%s.%d", KNOWN, getpid());
@@ -98,62 +82,38 @@ static int open_run_dir(struct err *e)
 	return fd;
 }
 
+/* Stops at the first that is wrong. */
+struct first {
+	char *reason;
+	size_t size;
+};
+
+static bool take_first(enum health how, const char *what, const char *text, void *arg)
+{
+	const struct first *f = arg;
+
+	(void)what;
+	if (how != HEALTH_FAIL)
+		return true;
+	snprintf(f->reason, f->size, "%s", text);
+	return false;
+}
+
 void node_check(const struct conf *conf, int *criu_version, char *reason,
 		size_t size)
 {
-	const char *const helpers[] = { SUPERVISE_PATH, AGENT_PATH, ROOT_PATH,
-					HOOK_PATH, SRUN_PATH, CLIENT_PATH,
-					IN_CRIU_PATH };
-	cleanup_free char *yama = NULL;
+	struct first first = { reason, size };
 	cleanup_fd int dir = -1;
-	char have[16], want[16];
 	struct stat st;
 	struct err e;
 
 	reason[0] = '\0';
-	for (size_t i = 0; i < sizeof(helpers) / sizeof(helpers[0]); i++)
-		if (access(helpers[i], X_OK) < 0) {
-			no("%s: %m; install sckpt on this node", helpers[i]);
-			return;
-		}
-	if (prctl(PR_CAPBSET_READ, CAP_CHECKPOINT_RESTORE, 0, 0, 0) != 1) {
-		no("slurmd may not have CAP_CHECKPOINT_RESTORE here: Linux 5.9 or later is needed, and a unit that leaves it in CapabilityBoundingSet");
+	if (!node_look(bounding_set(), take_first, &first) ||
+	    !node_look_at_criu_file(conf->criu, &st, take_first, &first))
 		return;
-	}
-	if (access("/proc/sys/kernel/ns_last_pid", F_OK) < 0) {
-		no("this kernel was built without CONFIG_CHECKPOINT_RESTORE: use one with it");
-		return;
-	}
-	/* Without one a restored program would see its clocks jump, back too. */
-	if (access("/proc/self/ns/time_for_children", F_OK) < 0) {
-		no("this kernel was built without CONFIG_TIME_NS: use one with it");
-		return;
-	}
-	if (file_read(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", 16, &yama,
-		      NULL) > 0 &&
-	    atoi(yama) > 0) {
-		no("kernel.yama.ptrace_scope is %d on this node and keeps criu from its work: sysctl kernel.yama.ptrace_scope=0",
-		   atoi(yama));
-		return;
-	}
-	if (stat(conf->criu, &st) < 0) {
-		no("%s: %m; install criu 3.19 or later on this node, or set criu= in sckpt.conf",
-		   conf->criu);
-		return;
-	}
-	if (!owned_by_root(&st)) {
-		no("%s is not root's alone: chown root, chmod go-w", conf->criu);
-		return;
-	}
 	if ((dir = open_run_dir(&e)) < 0 ||
-	    (*criu_version = known_version(dir, conf->criu, &st, &e)) < 0) {
-		no("%.300s", e.text);
-		return;
-	}
-	if (*criu_version < CRIU_VERSION_LEAST) {
-		version_print(*criu_version, have);
-		version_print(CRIU_VERSION_LEAST, want);
-		no("%s is criu %s and cannot work unprivileged: install %s or later",
-		   conf->criu, have, want);
-	}
+	    (*criu_version = known_version(dir, conf->criu, &st, &e)) < 0)
+		snprintf(reason, size, "%.300s", e.text);
+	else
+		node_look_at_criu(conf->criu, *criu_version, take_first, &first);
 }

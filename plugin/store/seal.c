@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <munge.h>
 
@@ -106,4 +108,12 @@ int seal_check(const char *seal, const char *text, size_t size, uid_t uid,
 		rc = 0;
 	free(payload);
 	return rc;
+}
+
+int store_seal_works(struct err *e)
+{
+	static const char text[] = "sckpt";
+	cleanup_free char *seal = seal_make(text, sizeof(text), e);
+
+	return seal ? seal_check(seal, text, sizeof(text), geteuid(), e) : -1;
 }

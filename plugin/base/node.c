@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a node must have so that its steps can be checkpointed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+
+#include "sckpt/base.h"
+
+struct looking {
+	node_tell *tell;
+	void *arg;
+};
+
+static bool __attribute__((format(printf, 4, 5)))
+tell(const struct looking *l, enum health how, const char *what, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return l->tell(how, what, text, l->arg);
+}
+
+static bool look_for_helpers(const struct looking *l)
+{
+	const char *const helpers[] = { SUPERVISE_PATH, AGENT_PATH, ROOT_PATH,
+					HOOK_PATH, SRUN_PATH, CLIENT_PATH,
+					TASK_PATH, JOIN_PATH, IN_CRIU_PATH };
+
+	for (size_t i = 0; i < sizeof(helpers) / sizeof(helpers[0]); i++)
+		if (access(helpers[i], X_OK) < 0)
+			return tell(l, HEALTH_FAIL, "helpers",
+				    "%s: %m; install sckpt on this node", helpers[i]);
+	return tell(l, HEALTH_OK, "helpers", "all are there");
+}
+
+static bool look_at_kernel(const struct looking *l)
+{
+	struct utsname name = { .release = "" };
+
+	if (access("/proc/sys/kernel/ns_last_pid", F_OK) < 0)
+		return tell(l, HEALTH_FAIL, "kernel",
+			    "this kernel was built without CONFIG_CHECKPOINT_RESTORE: use one with it");
+	/* Without one a restored program would see its clocks jump, back too. */
+	if (access("/proc/self/ns/time_for_children", F_OK) < 0)
+		return tell(l, HEALTH_FAIL, "kernel",
+			    "this kernel was built without CONFIG_TIME_NS: use one with it");
+	uname(&name);
+	return tell(l, HEALTH_OK, "kernel", "Linux %s", name.release);
+}
+
+static bool look_at_yama(const struct looking *l)
+{
+	cleanup_free char *yama = NULL;
+
+	if (file_read(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", 16, &yama,
+		      NULL) > 0 &&
+	    atoi(yama) > 0)
+		return tell(l, HEALTH_FAIL, "yama",
+			    "kernel.yama.ptrace_scope is %d on this node and keeps criu from its work: sysctl kernel.yama.ptrace_scope=0",
+			    atoi(yama));
+	return tell(l, HEALTH_OK, "yama", "processes of one user may trace each other");
+}
+
+bool node_look(uint64_t bounding, node_tell *say, void *arg)
+{
+	const struct looking l = { say, arg };
+
+	if (!look_for_helpers(&l))
+		return false;
+	if (!(bounding >> CAP_CHECKPOINT_RESTORE & 1) &&
+	    !tell(&l, HEALTH_FAIL, "capability",
+		  "slurmd may not have CAP_CHECKPOINT_RESTORE here: Linux 5.9 or later is needed, and a unit that leaves it in CapabilityBoundingSet"))
+		return false;
+	if (bounding >> CAP_CHECKPOINT_RESTORE & 1 &&
+	    !tell(&l, HEALTH_OK, "capability", "slurmd may grant CAP_CHECKPOINT_RESTORE"))
+		return false;
+	return look_at_kernel(&l) && look_at_yama(&l);
+}
+
+/* ---- criu --------------------------------------------------------------------------- */
+
+/* Root runs it, if only for --version: nobody else may have a hand in it. */
+bool node_look_at_criu_file(const char *criu, struct stat *st, node_tell *say, void *arg)
+{
+	const struct looking l = { say, arg };
+
+	if (stat(criu, st) < 0) {
+		tell(&l, HEALTH_FAIL, "criu",
+		     "%s: %m; install criu 3.19 or later on this node, or set criu= in sckpt.conf",
+		     criu);
+		return false;
+	}
+	if (!S_ISREG(st->st_mode) || st->st_uid != 0 || (st->st_mode & 022)) {
+		tell(&l, HEALTH_FAIL, "criu",
+		     "%s is not root's alone: chown root, chmod go-w", criu);
+		return false;
+	}
+	return true;
+}
+
+/* "Version: 4.1.1" (criu --version, 3.x and 4.x). */
+int node_ask_criu(const char *criu, struct err *e)
+{
+	char *argv[] = { (char *)criu, "--version", NULL };
+	char *envp[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
+			 NULL };
+	cleanup_free char *out = NULL;
+	const char *number;
+	int version;
+
+	if (run_collect(argv, envp, 10000, 4096, &out, e) < 0)
+		return -1;
+	number = strstr(out, "Version: ");
+	version = number ? version_parse(number + strlen("Version: ")) : -1;
+	return version < 0 ? err_set(e, "%s does not tell its version", criu) :
+			     version;
+}
+
+/* criu before 4.2 asks inet sockets for SO_PASSCRED, which Linux 6.16 and later has for
+ * unix ones alone ("Can't get 1:16 opt"). */
+static bool sockets_fail(int version)
+{
+	struct utsname name = { .release = "" };
+
+	uname(&name);
+	return version < version_parse("4.2") &&
+	       version_parse(name.release) >= version_parse("6.16");
+}
+
+bool node_look_at_criu(const char *criu, int version, node_tell *say, void *arg)
+{
+	const struct looking l = { say, arg };
+	char have[16], want[16];
+
+	version_print(version, have);
+	version_print(CRIU_VERSION_LEAST, want);
+	if (version < CRIU_VERSION_LEAST)
+		return tell(&l, HEALTH_FAIL, "criu",
+			    "%s is criu %s and cannot work unprivileged: install %s or later",
+			    criu, have, want);
+	if (sockets_fail(version))
+		return tell(&l, HEALTH_WARN, "criu",
+			    "criu %s cannot dump a program that has an inet socket on a kernel like this (6.16 or later): install 4.2 or later",
+			    have);
+	return tell(&l, HEALTH_OK, "criu", "%s is criu %s", criu, have);
+}
