@@ -135,6 +135,8 @@ class Soak:
 
     def judge(self, job):
         """What no job of these may come to."""
+        if job.number in self.lost:
+            return
         if job.state == "TIMEOUT" and self.dead_at_limit(job):
             self.lost.add(job.number)
             self.spoilt.append(f"job {job.number}: TIMEOUT on {job.node}, which had crashed before")
