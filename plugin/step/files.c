@@ -196,6 +196,11 @@ static int look_at_fd(struct look *l, pid_t pid, int dir, const char *name)
 	    (n = readlinkat(dir, name, path, sizeof(path) - 1)) <= 0)
 		return 0;
 	path[n] = '\0';
+	/* Its name is not in the link; what is in it criu makes again. */
+	if (S_ISSOCK(st.st_mode))
+		return bound_name(pid, name, path, sizeof(path)) ?
+			       local_parents(l->step, path, add_name, l) :
+			       0;
 	local = local_is(l->step, path);
 	/* Also of what has lost its name, which criu makes again there. */
 	if (local && local_parents(l->step, path, add_name, l) < 0)

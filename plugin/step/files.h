@@ -61,6 +61,12 @@ int local_make_name(const struct manifest_file *f, mode_t *was, struct err *e);
 void local_find_left(const struct step *step, const struct manifest *m,
 		     const ino_t inodes[], bool left[]);
 
+/* ---- bound.c ----------------------------------------------------------------- */
+
+/* The path that a unix socket of a process is bound to. false: it is no such, or has
+ * no name in the file system. */
+bool bound_name(pid_t pid, const char *fd, char *path, size_t size);
+
 /* ---- others.c ---------------------------------------------------------------- */
 
 /* Sets others[i] where somebody else writes to file i of m, too. */
