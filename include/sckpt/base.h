@@ -170,6 +170,13 @@ struct text_vars {
 int text_expand(const char *template, const struct text_vars *vars, char *out,
 		size_t size, struct err *e);
 
+/* A path as it stands in a URL, for a file is opened by it and every byte counts: blanks,
+ * what is not printable ASCII, and %, as %xx. malloc'ed, the caller's; NULL without
+ * memory. */
+char *text_escape(const char *path);
+/* And back; NULL also when it is none. */
+char *text_unescape(const char *text);
+
 /* "4.1.1" -> 40101; missing parts are 0; -1 when it is no version. */
 int version_parse(const char *text);
 void version_print(int version, char out[16]);

@@ -104,6 +104,28 @@ static int add_entry(struct look *l, const char *path, const struct stat *st,
 	return 1;
 }
 
+/* It is open by another name, too, where only this node has it. */
+static int add_other_name(struct look *l, size_t at, const char *path,
+			  const struct stat *st)
+{
+	const struct manifest_file *f = &l->m->files[at];
+	const struct manifest_file other = { .size = st->st_size,
+					     .mode = (int)st->st_mode,
+					     .name_of = (int)at + 1,
+					     .local = true };
+	struct stat named;
+
+	if (st->st_nlink < 2 || !f->local || !strcmp(f->path, path) ||
+	    !local_is(l->step, path) || lstat(path, &named) < 0 ||
+	    named.st_dev != st->st_dev || named.st_ino != st->st_ino)
+		return 0;
+	for (size_t i = at + 1; i < l->m->file_count; i++)
+		if (l->m->files[i].name_of == other.name_of &&
+		    !strcmp(l->m->files[i].path, path))
+			return 0;
+	return add_entry(l, path, st, other, (struct found){ .fd = -1 }) < 0 ? -1 : 0;
+}
+
 /* The entry of a file; a new one when it has none. *at is set unless it is to be
  * left out. */
 static int find(struct look *l, int dir, const char *name, const char *path,
@@ -119,7 +141,7 @@ static int find(struct look *l, int dir, const char *name, const char *path,
 
 	*at = entry_of(l, st);
 	if (*at < l->m->file_count)
-		return 1;
+		return add_other_name(l, *at, path, st) < 0 ? -1 : 1;
 	/* One without its name travels in criu's images. */
 	if (lstat(path, &named) < 0 || named.st_dev != st->st_dev ||
 	    named.st_ino != st->st_ino)

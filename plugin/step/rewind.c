@@ -237,26 +237,53 @@ static int bring(struct rewind *r, const struct manifest_file *f,
 }
 
 /* What has the name is moved away whole: whoever has it open goes on with it. */
+static int move_away(struct rewind *r, const struct manifest_file *f,
+		     struct change *c, int64_t size, struct err *e)
+{
+	int side = open_side(r, f->path, f->mode, c->side, sizeof(c->side), e);
+
+	if (side < 0)
+		return -1;
+	close(side);
+	if (rename(f->path, c->side) < 0) {
+		err_sys(e, "cannot move away what is there");
+		unlink(c->side);
+		c->side[0] = '\0';
+		return -1;
+	}
+	c->taken = size;
+	return 0;
+}
+
 static int replace(struct rewind *r, const struct manifest_file *f,
 		   struct change *c, struct err *e)
 {
-	if (c->now.there) {
-		int side = open_side(r, f->path, f->mode, c->side,
-				     sizeof(c->side), e);
-
-		if (side < 0)
-			return -1;
-		close(side);
-		if (rename(f->path, c->side) < 0) {
-			err_sys(e, "cannot move away what is there");
-			unlink(c->side);
-			c->side[0] = '\0';
-			return -1;
-		}
-		c->taken = c->now.size;
-		c->now.there = false;
-	}
+	if (c->now.there && move_away(r, f, c, c->now.size, e) < 0)
+		return -1;
+	c->now.there = false;
 	return bring(r, f, c, e);
+}
+
+/* One more name of a file that has been brought back. */
+static int name_again(struct rewind *r, const struct manifest_file *f,
+		      struct change *c, struct err *e)
+{
+	const char *first = r->m->files[f->name_of - 1].path;
+	struct stat is, want;
+
+	if (lstat(first, &want) < 0)
+		return err_sys(e, "%.400s", first);
+	if (lstat(f->path, &is) == 0) {
+		if (is.st_dev == want.st_dev && is.st_ino == want.st_ino)
+			return 0;
+		c->inode = is.st_ino;
+		if (move_away(r, f, c, is.st_size, e) < 0)
+			return -1;
+	}
+	c->done = true;
+	return link(first, f->path) < 0 ?
+		       err_sys(e, "cannot make it a name of %.400s", first) :
+		       0;
 }
 
 static int change(struct rewind *r, size_t i, struct err *e)
@@ -265,6 +292,8 @@ static int change(struct rewind *r, size_t i, struct err *e)
 	struct change *c = &r->list[i];
 	int rc;
 
+	if (f->name_of)
+		return name_again(r, f, c, e);
 	if (manifest_is_name(f)) {
 		rc = local_make_name(f, &c->was, e);
 		c->done = rc == 0;
@@ -290,6 +319,12 @@ static void undo(const struct manifest_file *f, struct change *c)
 	cleanup_fd int fd = -1, side = -1;
 
 	c->done = false;
+	if (f->name_of) {
+		unlink(f->path);
+		if (*c->side)
+			rename(c->side, f->path);
+		return;
+	}
 	if (manifest_is_name(f)) {
 		if (c->was)
 			chmod(f->path, c->was & 07777);
@@ -404,7 +439,7 @@ static bool is_shared(const struct manifest_file *f, const struct file_now *now)
 }
 
 /* What the program itself had had on this node is of no use to anybody any more. */
-static void drop_left(const struct rewind *r)
+void rewind_drop(const struct rewind *r)
 {
 	cleanup_free ino_t *inodes = calloc(r->m->file_count + 1, sizeof(*inodes));
 	cleanup_free bool *left = calloc(r->m->file_count + 1, sizeof(*left));

@@ -34,6 +34,7 @@ def test_files_come_along(cluster):
     assert said["input"] == f"0o100440 {10**18}"
     assert said["sparse"] == f"{1 << 30} True {LINES - 1:016x}"
     assert said["nameless"] == str(8 * LINES)
+    assert said["names"] == "True two names 2"
     assert said["empty"] == "no more"
     assert said["pipe"] == "0o10640 unread"
     assert said["base"] == f"[({LINES + 1}, {sum(range(LINES)) - 1})]"

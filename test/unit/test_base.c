@@ -39,6 +39,21 @@ static void nearest_word(void **state)
 	assert_string_equal(text_nearest("", words), "off");
 }
 
+static void escapes_paths(void **state)
+{
+	static const char path[] = "/a b/\n%\xff~";
+	static const char *const bad[] = { "%", "%4", "%4g", "%00", "a%" };
+	char *text = text_escape(path), *back = text_unescape(text);
+
+	(void)state;
+	assert_string_equal(text, "/a%20b/%0a%25%ff~");
+	assert_string_equal(back, path);
+	free(text);
+	free(back);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_null(text_unescape(bad[i]));
+}
+
 static void expands_directories(void **state)
 {
 	const struct text_vars v = { .user = "ann",
@@ -564,6 +579,7 @@ int main(void)
 		cmocka_unit_test(errors_keep_the_first_cause),
 		cmocka_unit_test(nearest_word),
 		cmocka_unit_test(expands_directories),
+		cmocka_unit_test(escapes_paths),
 		cmocka_unit_test(fixed_part_of_a_directory),
 		cmocka_unit_test(versions),
 		cmocka_unit_test(words_of_the_option),
