@@ -221,6 +221,7 @@ struct request {
 	char from[64]; /* restart=JOB.STEP:GENERATION, of another job */
 	char from_dir[1024]; /* template of the store where that one lies */
 	char dir[1024]; /* template of this step's store */
+	char carry[1024]; /* directories that travel whole, templates, ":" between */
 };
 
 /*
@@ -370,6 +371,8 @@ struct spec {
 	int every; /* seconds between checkpoints; EVERY_AUTO; 0: none */
 	bool timelimit, cancel, notify, skip_done, check; /* see struct request */
 	int kill_wait; /* Slurm's KillWait, s */
+	char carry[1024]; /* directories that travel whole, ":" between; may begin with
+			   * $TMPDIR, which the job knows */
 	char note[400]; /* what the user is to be told of their wishes; "" */
 	bool resume; /* the store holds something to restore */
 	bool done; /* the program has ended in an earlier run: it is not run again */

@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "carry.h"
 #include "files.h"
 #include "needs.h"
 #include "session.h"
@@ -145,9 +146,10 @@ static int begin(struct saving *s, struct err *e)
 					 .buffer = memory_for_buffer(limits->buffer),
 					 .criu_first = !s->order.end };
 	char prefix[GENERATION_NAME_MAX + 1];
+	uint64_t carried = 0;
 	bool leans;
 
-	if (describe(s, e) < 0 ||
+	if (describe(s, e) < 0 || carry_check(s->step, &carried, e) < 0 ||
 	    (s->m.generation = store_next(&s->step->store, s->m.run, e)) < 0)
 		return -1;
 	generation_name((struct generation){ s->m.generation, s->m.run }, prefix);
@@ -159,7 +161,7 @@ static int begin(struct saving *s, struct err *e)
 		s->writer = image_writer_open(s->step->store.dir, prefix,
 					      &options,
 					      leans ? &s->before.set : NULL,
-					      (uint64_t)s->m.resident, e);
+					      (uint64_t)s->m.resident + carried, e);
 	s->limit = options.limit;
 	return s->writer ? 0 : -1;
 }
@@ -298,6 +300,7 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	s->m.ended = s->order.end;
 	if (stream_drain(stream, e) < 0 ||
 	    files_record(s->step, &s->m, &s->before, &s->files, e) < 0 ||
+	    carry_record(s->step, &s->m, s->writer, e) < 0 ||
 	    stdio_settle(s->step->io, &s->m, e) < 0 ||
 	    pmi_settle(s->step->pmi, &s->m, e) < 0)
 		return -1;

@@ -126,6 +126,9 @@ int rewind_stream(struct rewind *r, int i, int fd, struct err *e);
 bool rewind_shared(const struct rewind *r, int i);
 /* The restore failed: all is as it was before. */
 void rewind_undo(struct rewind *r);
+/* Nothing can fail any more, and nothing runs yet: what the job itself had left here
+ * is removed, so that the program does not see it. */
+void rewind_drop(const struct rewind *r);
 /* The program goes on: tells people what was changed, and the step what was seen. */
 void rewind_done(const struct rewind *r, struct step *step);
 void rewind_free(struct rewind *r);

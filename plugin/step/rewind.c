@@ -467,7 +467,6 @@ void rewind_done(const struct rewind *r, struct step *step)
 {
 	int told = 0;
 
-	drop_left(r);
 	for (size_t i = 0; i < r->m->file_count; i++) {
 		const struct change *c = &r->list[i];
 		const char *path = r->m->files[i].path;

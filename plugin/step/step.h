@@ -326,6 +326,7 @@ struct step {
 	char command[256];
 	const char *program; /* the first word of it */
 	struct files_seen seen;
+	bool told_carry, told_left_out; /* what does not travel, once (carry_dump.c) */
 	struct cost last;
 	int calls; /* of srun by the script, since its first start */
 };

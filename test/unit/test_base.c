@@ -136,6 +136,8 @@ static void words_of_the_option(void **state)
 	assert_true(r.on && r.check);
 	assert_int_equal(request_parse("steps=skip-done", &r, &e), 0);
 	assert_true(r.on && r.skip_done);
+	assert_int_equal(request_parse("carry=/tmp/%u:$TMPDIR/x", &r, &e), 0);
+	assert_string_equal(r.carry, "/tmp/%u:$TMPDIR/x");
 	assert_int_equal(request_parse("off,required", &r, &e), -1);
 	assert_int_equal(request_parse("required,", &r, &e), -1);
 }
@@ -176,6 +178,11 @@ static void words_with_values(void **state)
 		{ "grant=all", "it is either step or agent" },
 		{ "steps=skip", "steps=skip: it is skip-done" },
 		{ "restart=12", "JOB.STEP:GENERATION" },
+		{ "carry=", "it is an absolute path" },
+		{ "carry=tmp/x", "it is an absolute path" },
+		{ "carry=/", "it is an absolute path" },
+		{ "carry=/tmp/a:b", "it is an absolute path" },
+		{ "carry=/tmp/%z", "not known" },
 	};
 	struct request r;
 	struct err e;
