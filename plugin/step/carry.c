@@ -131,8 +131,7 @@ int carry_open(const struct step *step, const char *path, struct carry_root *roo
 
 /* ---- whose it is ------------------------------------------------------------- */
 
-/* "CLUSTER JOB STORE\n": as long as the job's directory in the store is there, the
- * job may go on. */
+/* "CLUSTER JOB STORE\n": without the job's directory in the store, it does not go on. */
 static void mark_text(const struct step *step, char *text, size_t size)
 {
 	const char *store = step->store.path;
@@ -173,14 +172,18 @@ int carry_whose(const struct step *step, const struct carry_root *root,
 	mark_text(step, ours, sizeof(ours));
 	if (!strcmp(text, ours))
 		return 1;
-	/* It has no directory any more: it is over. */
+	/* It ended well, or was never checkpointed. */
 	if (sscanf(text, "%127s %u %1399[^\n]", cluster, &job, store) != 3 ||
 	    (lstat(store, &st) < 0 && errno == ENOENT))
 		return 0;
-	if (also && job == also && !strcmp(cluster, step->spec.cluster))
-		return 1;
-	return err_set(e, "carry=%.300s: job %u carries that directory, too: give each job one of its own (carry=/tmp/job-%%j); if that job is not to go on, remove %.300s/%s",
-		       root->path, job, root->path, CARRY_MARK);
+	if (!strcmp(cluster, step->spec.cluster)) {
+		if (also && job == also)
+			return 1;
+		if (!others_active(step, job))
+			return 0;
+	}
+	return err_set(e, "carry=%.300s: job %u carries that directory, too: give each job one of its own, such as carry=/tmp/job-%%j",
+		       root->path, job);
 }
 
 int carry_mark(const struct step *step, const struct carry_root *root, struct err *e)

@@ -69,6 +69,9 @@ bool bound_name(pid_t pid, const char *fd, char *path, size_t size);
 
 /* ---- others.c ---------------------------------------------------------------- */
 
+/* May that job run, or run again? One that slurmctld does not know is over, if slurmctld
+ * answers at all. */
+bool others_active(const struct step *step, uint32_t job);
 /* Sets others[i] where somebody else writes to file i of m, too. */
 void others_find(const struct step *step, const struct manifest *m, bool others[]);
 

@@ -89,11 +89,13 @@ def test_what_is_there(cluster):
     refused("it is a link or a file and no directory")
     cluster.run("n2", f"rm {there}", user="user2")
     mark = f"{there}/.sckpt-carry"
+    other = cluster.submit("--wrap", "true", options="--hold")
     cluster.run("n2", f"mkdir -p {there}/link; cd {there}; echo mine >closed; echo more >more; "
-                f"echo in >link/in; echo test 999 /shared/home/user1 >{mark}")
-    refused("job 999 carries that directory, too")
-    # In the last one it is nobody's, and another user's below it.
-    cluster.run("n2", f"rm {mark}; mkdir {there}/sub; chmod 777 {there}/sub")
+                f"echo in >link/in; echo test {other.number} /shared/home/user1 >{mark}")
+    refused(f"job {other.number} carries that directory, too")
+    other.cancel()
+    # Now it is nobody's, and something below it another user's.
+    cluster.run("n2", f"mkdir {there}/sub; chmod 777 {there}/sub")
     cluster.run("n2", f"mkdir {there}/sub/shut", user="user2")
     like = f"cd {there} && find . ! -type s -printf '%p %y %m %l\\n' | sort"
     before = cluster.run("n2", like).stdout
