@@ -93,10 +93,9 @@ int carry_parent(int root, const char *path, const char **name, struct err *e);
 
 /*
  * Before a dump: refuses in words what may not be carried, or is more than
- * files-max= allows, and makes the directories this job's. *bytes: so many will be
- * copied, about.
+ * files-max= allows, makes the directories this job's, and sets step->carried.
  */
-int carry_check(struct step *step, uint64_t *bytes, struct err *e);
+int carry_check(struct step *step, struct err *e);
 /* With the tree frozen and m->files known: puts them into the images. */
 int carry_record(struct step *step, const struct manifest *m,
 		 struct image_writer *w, struct err *e);

@@ -370,12 +370,12 @@ static int check_one(const struct step *step, const char *path, void *arg,
 		       path, size, most);
 }
 
-int carry_check(struct step *step, uint64_t *bytes, struct err *e)
+int carry_check(struct step *step, struct err *e)
 {
 	struct walk w = { .step = step, .e = e };
 	int rc = carry_each(step, check_one, &w, e);
 
-	*bytes = w.bytes;
+	step->carried = (int64_t)w.bytes;
 	return rc;
 }
 
