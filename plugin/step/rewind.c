@@ -38,14 +38,18 @@ static void look_at(const struct rewind *r, const struct manifest_file *f, int f
 		    const struct stat *st, struct file_now *now)
 {
 	uint8_t sha256[IMAGE_SHA256];
+	bool appended, left;
 
 	*now = (struct file_now){ .there = S_ISREG(st->st_mode),
 				  .same_inode = st->st_ino == f->inode,
 				  .size = st->st_size,
 				  .mtime_ns = files_mtime(st),
 				  .ours = r->ours };
-	if (!f->appended || fd < 0 || now->size < f->size ||
-	    (!f->digested && f->size))
+	appended = f->appended && now->size >= f->size && (f->digested || !f->size);
+	/* Where times lie all of it is compared, if it may be what was left here. */
+	left = f->local && f->times_lie && *f->copy && now->same_inode &&
+	       now->size == f->size && now->mtime_ns == f->mtime_ns;
+	if (fd < 0 || (!appended && !left))
 		return;
 	now->known = image_sha256_file(fd, f->size - f->digested, f->digested,
 				       sha256, NULL) == 0;

@@ -168,3 +168,27 @@ def test_names_of_unix_sockets(cluster):
     assert job.wait_end() == ["COMPLETED"], job.text()
     assert job.text().splitlines() == [
         "ready", "stream 0o140755", "datagram False True"], job.text()
+
+
+SQLITE = """import os, sqlite3, time
+base = sqlite3.connect(f"/tmp/base-{os.environ['SLURM_JOB_ID']}", isolation_level=None)
+base.execute("create table t (i integer)")
+print("ready", flush=True)
+while not os.path.exists(os.path.expanduser("~/go")):
+    time.sleep(0.1)
+base.execute("insert into t values (1)")
+print(base.execute("select * from t").fetchall(), flush=True)
+"""
+
+
+def test_on_the_node_it_left(cluster):
+    """What is there as it was is the same file, by its inode number, too, which
+    SQLite looks at before it writes."""
+    (cluster.home() / "base.py").write_text(SQLITE)
+    job = cluster.submit(cluster.script("job.sh", "exec python3 base.py\n"),
+                         options="--requeue --checkpoint -w n1")
+    job.wait_output("^ready$")
+    vacate(cluster, job, "n1")
+    cluster.ctl(f"touch /shared/home/user1/go; scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+    assert job.text().splitlines() == ["ready", "[(1,)]"]
