@@ -162,26 +162,23 @@ static ssize_t read_mark(const struct carry_root *root, char *text, size_t size,
 int carry_whose(const struct step *step, const struct carry_root *root,
 		uint32_t also, struct err *e)
 {
-	char text[1800], ours[1800], cluster[128] = "", store[1400] = "";
+	char text[1800], cluster[128] = "", store[1400] = "";
 	ssize_t n = read_mark(root, text, sizeof(text), e);
+	bool same_cluster;
 	unsigned job = 0;
 	struct stat st;
 
 	if (n <= 0)
 		return (int)n;
-	mark_text(step, ours, sizeof(ours));
-	if (!strcmp(text, ours))
-		return 1;
-	/* It ended well, or was never checkpointed. */
-	if (sscanf(text, "%127s %u %1399[^\n]", cluster, &job, store) != 3 ||
-	    (lstat(store, &st) < 0 && errno == ENOENT))
+	if (sscanf(text, "%127s %u %1399[^\n]", cluster, &job, store) != 3)
 		return 0;
-	if (!strcmp(cluster, step->spec.cluster)) {
-		if (also && job == also)
-			return 1;
-		if (!others_active(step, job))
-			return 0;
-	}
+	same_cluster = !strcmp(cluster, step->spec.cluster);
+	if (same_cluster && (job == step->spec.job || (also && job == also)))
+		return 1;
+	/* It ended well, or was never checkpointed; or it ended otherwise. */
+	if ((lstat(store, &st) < 0 && errno == ENOENT) ||
+	    (same_cluster && !others_active(step, job)))
+		return 0;
 	return err_set(e, "carry=%.300s: job %u carries that directory, too: give each job one of its own, such as carry=/tmp/job-%%j",
 		       root->path, job);
 }
@@ -232,6 +229,7 @@ void carry_look(const struct step *step)
 int carry_parent(int root, const char *path, const char **name, struct err *e)
 {
 	int fd = fcntl(root, F_DUPFD_CLOEXEC, 0);
+	struct stat st;
 
 	while (fd >= 0) {
 		size_t n = strcspn(path, "/");
@@ -246,6 +244,11 @@ int carry_parent(int root, const char *path, const char **name, struct err *e)
 			      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		close(fd);
 		fd = next;
+		/* It could be exchanged where others may write. */
+		if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_uid != geteuid())) {
+			close_fd(&fd);
+			errno = EPERM;
+		}
 		path += n + 1;
 	}
 	*name = path;

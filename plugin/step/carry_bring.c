@@ -461,7 +461,7 @@ static int make_above(struct carried *c, const struct carry_entry *f, struct err
 	if (!more)
 		return err_set(e, "no memory for the carried directories");
 	c->above = more;
-	if (local_make_name(&like, &was, e) < 0)
+	if (local_make_name(&like, &was, e) < 0 || local_settle_name(&like, e) < 0)
 		return -1;
 	if (!was)
 		c->above[c->above_count++] = f->path;
@@ -679,6 +679,19 @@ int carry_finish(struct carried *c, struct err *e)
 		const struct place *place = &c->places[p];
 
 		c->place = p;
+		/* rewind.c may have given them their modes. */
+		for (size_t i = place->begin; i < place->end; i++) {
+			const struct carry_entry *f = &c->list.list[i];
+			const char *name;
+			int dir;
+
+			if (f->kind != CARRY_DIR)
+				continue;
+			dir = carry_parent(place->root.fd, f->path, &name, NULL);
+			if (dir >= 0)
+				open_up(dir, name);
+			close_fd(&dir);
+		}
 		for (size_t i = place->begin; i < place->end; i++) {
 			const struct carry_entry *f = &c->list.list[i];
 			const char *name;
@@ -768,7 +781,7 @@ void carry_drop(const struct carried *c)
 		dir = carry_parent(place->root.fd, a->aside, &name, NULL);
 		if (dir >= 0) {
 			open_up_all(dir, name);
-			tree_remove(dir, name, NULL);
+			local_remove(dir, name);
 		}
 		close_fd(&dir);
 	}

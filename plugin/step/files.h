@@ -56,6 +56,12 @@ int local_check(const struct manifest_file *f, struct err *e);
 /* Makes it, or gives the one that is there its mode; *was: the mode it had, 0
  * when it was made. */
 int local_make_name(const struct manifest_file *f, mode_t *was, struct err *e);
+/* With all in it that is to be: gives a directory its mode, until then its owner may
+ * write to it. */
+int local_settle_name(const struct manifest_file *f, struct err *e);
+/* Removes a name and all below it, also where the owner may not write to the directory;
+ * its mode and time stay. */
+void local_remove(int dir, const char *name);
 /* Sets left[i] where inode i (0: none) was file i of m when the step was on this
  * node before: it is the step's own. */
 void local_find_left(const struct step *step, const struct manifest *m,

@@ -402,6 +402,12 @@ static int change_all(struct rewind *r, struct err *e)
 			return err_context(e, "%.300s, which the program writes",
 					   r->m->files[i].path);
 		}
+	for (size_t i = 0; i < r->m->file_count; i++)
+		if (S_ISDIR(r->m->files[i].mode) &&
+		    local_settle_name(&r->m->files[i], e) < 0) {
+			rewind_undo(r);
+			return -1;
+		}
 	return 0;
 }
 
@@ -429,7 +435,11 @@ struct rewind *rewind_begin(const struct step *step, const struct manifest *m,
 
 void rewind_undo(struct rewind *r)
 {
-	/* Directories come before what is in them. */
+	/* Directories come before what is in them, and that can be taken away when
+	 * their owner may write to them. */
+	for (size_t i = 0; i < r->m->file_count; i++)
+		if (r->list[i].done && S_ISDIR(r->m->files[i].mode))
+			chmod(r->m->files[i].path, 0700);
 	for (size_t i = r->m->file_count; i-- > 0;)
 		if (r->list[i].done)
 			undo(&r->m->files[i], &r->list[i]);
@@ -440,6 +450,19 @@ static bool is_shared(const struct manifest_file *f, const struct file_now *now)
 {
 	return f->shared || now->others ||
 	       (f->appended && !now->ours && now->size > f->size);
+}
+
+static void drop(char *path)
+{
+	char *name = strrchr(path, '/');
+	cleanup_fd int dir = -1;
+
+	if (!name)
+		return;
+	*name++ = '\0';
+	dir = open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir >= 0)
+		local_remove(dir, name);
 }
 
 /* What the program itself had had on this node is of no use to anybody any more. */
@@ -459,7 +482,7 @@ void rewind_drop(const struct rewind *r)
 	local_find_left(r->step, r->m, inodes, left);
 	for (size_t i = 0; i < r->m->file_count; i++)
 		if (left[i]) {
-			unlink(r->list[i].side);
+			drop(r->list[i].side);
 			r->list[i].side[0] = '\0';
 		}
 }
