@@ -114,3 +114,16 @@ def test_what_is_there(cluster):
     assert "names were in use here" in job.text()
     kept = cluster.run("n2", f"cd {there}; cat more closed.sckpt-cut.* link.sckpt-cut.*/in").stdout
     assert kept == "more\nmine\nin\n"
+
+
+def test_of_a_step(cluster):
+    """Said in the environment, and by the job's own TMPDIR, which it makes itself."""
+    script = cluster.script("job.sh", "export TMPDIR=$(mktemp -d) SCKPT_CARRY='$TMPDIR'\n"
+                            "echo closed >$TMPDIR/file; srun --checkpoint sleep 60 &\n"
+                            "wait\n")
+    job = cluster.submit(script, options="-w n1")
+    job.wait_running()
+    until("the step", lambda: job.store("0").exists())
+    cluster.run("n1", f"sckpt create {job.number}")
+    assert "carried      4.0 KiB in files" in cluster.run("n1", f"sckpt show {job.number}.0").stdout
+    assert [i["bulk"] for i in job.manifest("0")["images"] if "carry" in i["name"]] == [True, False]
