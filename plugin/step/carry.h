@@ -100,6 +100,42 @@ int carry_check(struct step *step, struct err *e);
 int carry_record(struct step *step, const struct manifest *m,
 		 struct image_writer *w, struct err *e);
 
+/* ---- carry_acts.c: what is done before a restore --------------------------------- */
+
+/* The directory in which it is done. */
+struct carry_in {
+	int root; /* a descriptor, open as long as the acts are there */
+	const char *path; /* likewise */
+	bool ours; /* what is in it was left here by the job */
+};
+
+struct carry_acts {
+	struct carry_act *list;
+	size_t count;
+	uint32_t job;
+	int run;
+};
+
+/* Each notes one act: what is at that path was made, or had another mode. */
+int carry_made(struct carry_acts *acts, struct carry_in in, const char *path,
+	       struct err *e);
+int carry_had_mode(struct carry_acts *acts, struct carry_in in, const char *path,
+		   mode_t was, struct err *e);
+/* What has the name, the last part of path, gets another one in the same directory, dir. */
+int carry_move_aside(struct carry_acts *acts, struct carry_in in, int dir,
+		     const char *path, const char *name, struct err *e);
+/* The mode of the user's own, of anything but a link. */
+int carry_set_mode(int dir, const char *name, mode_t mode);
+/* What is in a directory can be changed by its owner from now on. */
+void carry_open_up(int dir, const char *name);
+/* Takes away what was made and gives names and modes back, the last first. */
+void carry_acts_undo(struct carry_acts *acts);
+/* Removes for good what was moved aside where the job had left it. */
+void carry_acts_drop(const struct carry_acts *acts);
+/* How many names were moved elsewhere, and one of them. */
+unsigned carry_acts_kept(const struct carry_acts *acts, char *example, size_t size);
+void carry_acts_free(struct carry_acts *acts);
+
 /* ---- carry_bring.c ------------------------------------------------------------------- */
 
 struct carried;

@@ -16,17 +16,10 @@
 #include "carry.h"
 #include "files.h"
 
-/* What was done, to be undone from the last on. */
-struct act {
-	size_t root;
-	char *path, *aside; /* below it; aside NULL: it was made, or */
-	mode_t was; /* had that mode; 0: it was made */
-};
-
 struct place {
 	struct carry_root root;
+	struct carry_in in;
 	bool made; /* the directory itself, here */
-	bool ours; /* what is in it was left here by the job */
 	size_t begin, end; /* its entries */
 };
 
@@ -38,8 +31,7 @@ struct carried {
 	size_t place_count;
 	char **above; /* directories that were made */
 	size_t above_count;
-	struct act *acts;
-	size_t act_count;
+	struct carry_acts acts;
 	/* The file that content is for: */
 	size_t next; /* entry */
 	size_t place; /* and its place */
@@ -48,57 +40,7 @@ struct carried {
 	int old, new; /* what is there, as long as it is the same; what is made */
 };
 
-/* ---- acts ----------------------------------------------------------------------- */
-
-static int note(struct carried *c, size_t place, const char *path, const char *aside,
-		mode_t was, struct err *e)
-{
-	struct act *more = realloc(c->acts, (c->act_count + 1) * sizeof(*more));
-
-	if (more) {
-		c->acts = more;
-		more[c->act_count] = (struct act){ place, strdup(path),
-						   aside ? strdup(aside) : NULL, was };
-		if (more[c->act_count].path && !aside == !more[c->act_count].aside) {
-			c->act_count++;
-			return 0;
-		}
-		free(more[c->act_count].path);
-		free(more[c->act_count].aside);
-	}
-	return err_set(e, "no memory for the carried directories");
-}
-
-/* What has the name gets another one, in the same directory. */
-static int move_aside(struct carried *c, size_t place, int dir, const char *path,
-		      const char *name, struct err *e)
-{
-	const struct spec *spec = &c->step->spec;
-	char aside[PATH_MAX];
-	size_t at = (size_t)(name - path);
-
-	for (int n = 1; n < 1000; n++) {
-		char more[16] = "";
-
-		if (n > 1)
-			snprintf(more, sizeof(more), ".%d", n);
-		if ((size_t)snprintf(aside, sizeof(aside), "%s" CARRY_ASIDE "%u.%d%s",
-				     path, spec->job, spec->restart, more) >=
-		    sizeof(aside))
-			break;
-		if (faccessat(dir, aside + at, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-			continue;
-		if (note(c, place, path, aside, 0, e) < 0)
-			return -1;
-		if (renameat(dir, name, dir, aside + at) == 0)
-			return 0;
-		c->act_count--;
-		free(c->acts[c->act_count].path);
-		free(c->acts[c->act_count].aside);
-		break;
-	}
-	return err_sys(e, "cannot move away what is there");
-}
+/* ---- what is there ------------------------------------------------------------- */
 
 /* Is something there, and may it be changed? 1, 0, -1. */
 static int is_there(int dir, const char *name, struct stat *st, struct err *e)
@@ -107,49 +49,6 @@ static int is_there(int dir, const char *name, struct stat *st, struct err *e)
 		return errno == ENOENT ? 0 : err_sys(e, "cannot look at it");
 	return st->st_uid == geteuid() ? 1 :
 					 err_set(e, "it is another user's on this node");
-}
-
-/* Of anything but a link; by a descriptor, for what has the name could be exchanged. */
-static int set_mode(int dir, const char *name, mode_t mode)
-{
-	cleanup_fd int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	char path[32];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() ||
-			       S_ISLNK(st.st_mode) || chmod(path, mode) < 0 ?
-		       -1 :
-		       0;
-}
-
-/* A directory of the user's: what is in it can be removed. */
-static void open_up(int dir, const char *name)
-{
-	struct stat st;
-
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
-	    (st.st_mode & 0700) != 0700)
-		set_mode(dir, name, 0700);
-}
-
-/* And all that are in it. */
-static void open_up_all(int dir, const char *name)
-{
-	struct dirent *entry;
-	DIR *in;
-	int fd;
-
-	open_up(dir, name);
-	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || !(in = fdopendir(fd))) {
-		close_fd(&fd);
-		return;
-	}
-	while ((entry = readdir(in)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			open_up_all(fd, entry->d_name);
-	closedir(in);
 }
 
 /* ---- what has no content ------------------------------------------------------------ */
@@ -230,23 +129,23 @@ static int bring_name(struct carried *c, size_t place, int dir, const char *name
 	if (rc < 0)
 		return -1;
 	if (rc && !is_same(c, place, dir, name, &st, f)) {
-		if (move_aside(c, place, dir, f->path, name, e) < 0)
+		if (carry_move_aside(&c->acts, c->places[place].in, dir, f->path, name, e) < 0)
 			return -1;
 		rc = 0;
 	}
 	if (!rc) {
 		if (make(c, place, dir, name, f) < 0)
 			return err_sys(e, "cannot make it");
-		if (note(c, place, f->path, NULL, 0, e) < 0)
+		if (carry_made(&c->acts, c->places[place].in, f->path, e) < 0)
 			return -1;
 	} else if ((f->kind == CARRY_DIR || f->kind == CARRY_FIFO) &&
-		   note(c, place, f->path, NULL, st.st_mode, e) < 0) {
+		   carry_had_mode(&c->acts, c->places[place].in, f->path, st.st_mode, e) < 0) {
 		return -1;
 	}
 	/* Those of directories come when all is in them. */
-	if ((f->kind == CARRY_FIFO && set_mode(dir, name, f->mode) < 0) ||
+	if ((f->kind == CARRY_FIFO && carry_set_mode(dir, name, f->mode) < 0) ||
 	    (f->kind == CARRY_DIR && rc &&
-	     set_mode(dir, name, (st.st_mode & 07777) | 0700) < 0))
+	     carry_set_mode(dir, name, (st.st_mode & 07777) | 0700) < 0))
 		return err_sys(e, "cannot give it its mode");
 	if (f->kind == CARRY_FIFO || f->kind == CARRY_LINK)
 		set_times(dir, name, f);
@@ -262,7 +161,7 @@ static int make_file(struct carried *c, int dir, const char *name,
 			0600);
 	if (c->new < 0)
 		return err_sys(e, "cannot make it");
-	return note(c, c->place, f->path, NULL, 0, e);
+	return carry_made(&c->acts, c->places[c->place].in, f->path, e);
 }
 
 static int begin_file(struct carried *c, const struct carry_entry *f, struct err *e)
@@ -280,9 +179,9 @@ static int begin_file(struct carried *c, const struct carry_entry *f, struct err
 	if (rc && S_ISREG(st.st_mode) && st.st_size == f->size) {
 		c->old = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (c->old >= 0)
-			return note(c, c->place, f->path, NULL, st.st_mode, e);
+			return carry_had_mode(&c->acts, c->places[c->place].in, f->path, st.st_mode, e);
 	}
-	if (rc && move_aside(c, c->place, dir, f->path, name, e) < 0)
+	if (rc && carry_move_aside(&c->acts, c->places[c->place].in, dir, f->path, name, e) < 0)
 		return -1;
 	return make_file(c, dir, name, f, e);
 }
@@ -296,7 +195,7 @@ static int give_up_old(struct carried *c, const struct carry_entry *f, int64_t s
 					  e);
 	int rc = -1;
 
-	if (dir >= 0 && move_aside(c, c->place, dir, f->path, name, e) == 0 &&
+	if (dir >= 0 && carry_move_aside(&c->acts, c->places[c->place].in, dir, f->path, name, e) == 0 &&
 	    make_file(c, dir, name, f, e) == 0)
 		rc = file_copy(c->old, 0, c->new, same, e);
 	close_fd(&c->old);
@@ -476,8 +375,9 @@ static int open_place(struct carried *c, struct place *p, const char *path,
 
 	if (rc < 0)
 		return -1;
+	p->in = (struct carry_in){ .root = p->root.fd, .path = path };
 	if (rc > 0 && (fstat(p->root.fd, &st) < 0 ||
-		       note(c, (size_t)(p - c->places), ".", NULL, st.st_mode, e) < 0))
+		       carry_had_mode(&c->acts, p->in, ".", st.st_mode, e) < 0))
 		return -1;
 	if (rc == 0) {
 		if (mkdir(path, 0700) < 0)
@@ -485,13 +385,14 @@ static int open_place(struct carried *c, struct place *p, const char *path,
 		p->made = true;
 		if (carry_open(c->step, path, &p->root, e) <= 0)
 			return err_context(e, "carry=%.400s", path);
+		p->in.root = p->root.fd;
 		/* If this is interrupted, what is in it is ours. */
 		if (carry_mark(c->step, &p->root, e) < 0)
 			return -1;
 		return 0;
 	}
 	rc = carry_whose(c->step, &p->root, c->origin, e);
-	p->ours = rc == 1;
+	p->in.ours = rc == 1;
 	return rc < 0 ? -1 : 0;
 }
 
@@ -564,7 +465,8 @@ static int clear(struct others *o, int fd)
 		snprintf(o->path + was, sizeof(o->path) - was, "%s%s", was ? "/" : "",
 			 name);
 		if (!bsearch(&at, o->names, o->count, sizeof(at), compare)) {
-			rc = move_aside(o->c, o->place, dirfd(dir), o->path,
+			rc = carry_move_aside(&o->c->acts, o->c->places[o->place].in,
+					      dirfd(dir), o->path,
 					o->path + was + (was > 0), o->e);
 		} else if (S_ISDIR(st.st_mode) &&
 			   (sub = openat(dirfd(dir), name,
@@ -641,7 +543,7 @@ static int bring(struct carried *c, struct image_reader *reader, struct err *e)
 	if (read_list(c, reader, e) < 0 || open_places(c, e) < 0)
 		return -1;
 	for (size_t i = 0; i < c->place_count; i++)
-		if (c->places[i].ours && clear_place(c, i, e) < 0)
+		if (c->places[i].in.ours && clear_place(c, i, e) < 0)
 			return -1;
 	if (go_on(c, e) < 0 ||
 	    image_reader_each(reader, CARRY_PAGES, take_content, c, e) < 0)
@@ -662,6 +564,8 @@ struct carried *carry_bring(const struct step *step, const struct manifest *m,
 	}
 	c->step = step;
 	c->origin = m->origin;
+	c->acts.job = step->spec.job;
+	c->acts.run = step->spec.restart;
 	c->old = c->new = -1;
 	if (has_list(m) && bring(c, reader, e) < 0) {
 		carry_undo(c);
@@ -689,7 +593,7 @@ int carry_finish(struct carried *c, struct err *e)
 				continue;
 			dir = carry_parent(place->root.fd, f->path, &name, NULL);
 			if (dir >= 0)
-				open_up(dir, name);
+				carry_open_up(dir, name);
 			close_fd(&dir);
 		}
 		for (size_t i = place->begin; i < place->end; i++) {
@@ -716,7 +620,7 @@ int carry_finish(struct carried *c, struct err *e)
 				      carry_parent(place->root.fd, f->path, &name, e);
 			if (dir < 0)
 				return in_words(c, f, e);
-			if (set_mode(dir, name, f->mode) < 0) {
+			if (carry_set_mode(dir, name, f->mode) < 0) {
 				err_sys(e, "cannot give it its mode");
 				return in_words(c, f, e);
 			}
@@ -733,33 +637,9 @@ void carry_undo(struct carried *c)
 {
 	close_fd(&c->old);
 	close_fd(&c->new);
-	for (size_t i = 0; i < c->act_count; i++) {
-		const struct act *a = &c->acts[i];
-		const char *name;
-		int dir = carry_parent(c->places[a->root].root.fd, a->path, &name, NULL);
-
-		if (dir >= 0 && !a->aside)
-			open_up(dir, name);
-		close_fd(&dir);
-	}
-	while (c->act_count) {
-		struct act *a = &c->acts[--c->act_count];
-		const struct place *place = &c->places[a->root];
-		const char *name, *aside = a->aside ? strrchr(a->aside, '/') : NULL;
-		int dir = carry_parent(place->root.fd, a->path, &name, NULL);
-
-		if (dir >= 0 && a->was)
-			set_mode(dir, name, a->was & 07777);
-		else if (dir >= 0 && a->aside)
-			renameat(dir, aside ? aside + 1 : a->aside, dir, name);
-		else if (dir >= 0 && unlinkat(dir, name, 0) < 0)
-			unlinkat(dir, name, AT_REMOVEDIR);
-		close_fd(&dir);
-		free(a->path);
-		free(a->aside);
-	}
+	carry_acts_undo(&c->acts);
 	for (size_t i = c->place_count; i-- > 0;)
-		if (c->places[i].root.fd >= 0 && !c->places[i].ours) {
+		if (c->places[i].root.fd >= 0 && !c->places[i].in.ours) {
 			unlinkat(c->places[i].root.fd, CARRY_MARK, 0);
 			if (c->places[i].made)
 				rmdir(c->places[i].root.path);
@@ -770,21 +650,7 @@ void carry_undo(struct carried *c)
 
 void carry_drop(const struct carried *c)
 {
-	for (size_t i = 0; i < c->act_count; i++) {
-		const struct act *a = &c->acts[i];
-		const struct place *place = &c->places[a->root];
-		const char *name;
-		int dir;
-
-		if (!a->aside || !place->ours)
-			continue;
-		dir = carry_parent(place->root.fd, a->aside, &name, NULL);
-		if (dir >= 0) {
-			open_up_all(dir, name);
-			local_remove(dir, name);
-		}
-		close_fd(&dir);
-	}
+	carry_acts_drop(&c->acts);
 }
 
 /* A job that goes on from another one's checkpoint may have been told other names. */
@@ -812,17 +678,9 @@ static void keep_carrying(struct step *step, const char *path)
 
 void carry_done(const struct carried *c, struct step *step)
 {
-	unsigned kept = 0;
 	char where[400] = "";
+	unsigned kept = carry_acts_kept(&c->acts, where, sizeof(where));
 
-	for (size_t i = 0; i < c->act_count; i++) {
-		const struct act *a = &c->acts[i];
-		const struct place *place = &c->places[a->root];
-
-		if (a->aside && !place->ours && !kept++)
-			snprintf(where, sizeof(where), "%.190s/%.200s",
-				 place->root.path, a->aside);
-	}
 	for (size_t i = 0; i < c->place_count; i++)
 		keep_carrying(step, c->places[i].root.path);
 	if (kept)
@@ -838,11 +696,7 @@ void carry_close(struct carried *c)
 	close_fd(&c->new);
 	for (size_t i = 0; i < c->place_count; i++)
 		close_fd(&c->places[i].root.fd);
-	for (size_t i = 0; i < c->act_count; i++) {
-		free(c->acts[i].path);
-		free(c->acts[i].aside);
-	}
-	free(c->acts);
+	carry_acts_free(&c->acts);
 	free(c->above);
 	free(c->places);
 	carry_free(&c->list);
