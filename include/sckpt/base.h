@@ -170,6 +170,13 @@ struct text_vars {
 int text_expand(const char *template, const struct text_vars *vars, char *out,
 		size_t size, struct err *e);
 
+/* A path as it stands in a URL, for a file is opened by it and every byte counts: blanks,
+ * what is not printable ASCII, and %, as %xx. malloc'ed, the caller's; NULL without
+ * memory. */
+char *text_escape(const char *path);
+/* And back; NULL also when it is none. */
+char *text_unescape(const char *text);
+
 /* "4.1.1" -> 40101; missing parts are 0; -1 when it is no version. */
 int version_parse(const char *text);
 void version_print(int version, char out[16]);
@@ -214,6 +221,7 @@ struct request {
 	char from[64]; /* restart=JOB.STEP:GENERATION, of another job */
 	char from_dir[1024]; /* template of the store where that one lies */
 	char dir[1024]; /* template of this step's store */
+	char carry[1024]; /* directories that travel whole, templates, ":" between */
 };
 
 /*
@@ -363,6 +371,8 @@ struct spec {
 	int every; /* seconds between checkpoints; EVERY_AUTO; 0: none */
 	bool timelimit, cancel, notify, skip_done, check; /* see struct request */
 	int kill_wait; /* Slurm's KillWait, s */
+	char carry[1024]; /* directories that travel whole, ":" between; may begin with
+			   * $TMPDIR, which the job knows */
 	char note[400]; /* what the user is to be told of their wishes; "" */
 	bool resume; /* the store holds something to restore */
 	bool done; /* the program has ended in an earlier run: it is not run again */

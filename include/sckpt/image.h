@@ -131,6 +131,14 @@ struct image_writer *image_writer_open(int dir, const char *prefix,
 /* Criu's way in. Taking is what keeps the program frozen; the rest goes on in
  * threads beside it. */
 struct image_sink image_writer_sink(struct image_writer *w);
+/*
+ * For images that are not criu's, between its open and its close: puts bytes [at,
+ * at + size) of a file into a bulk image, and zeros up to a whole page, so that what
+ * follows has its pages where it had them. Returns 1; 0 when the file was shorter, and
+ * the rest is zeros; -1.
+ */
+int image_writer_read(struct image_writer *w, int handle, int fd, int64_t at,
+		      int64_t size, struct err *e);
 /* Bytes taken from criu so far, and bytes added to the disk. Any thread. */
 void image_writer_progress(struct image_writer *w, uint64_t *taken,
 			   uint64_t *stored);
@@ -157,6 +165,11 @@ struct image_reader *image_reader_open(int dir, const struct image_set *set,
 /* Criu's way out: read ahead and checked in threads; criu gets no page whose
  * digest was not compared. */
 struct image_source image_reader_source(struct image_reader *r);
+/* Hands a whole image over, piece by piece, until take returns -1. */
+int image_reader_each(struct image_reader *r, const char *name,
+		      int (*take)(void *arg, const uint8_t *data, size_t size,
+				  struct err *e),
+		      void *arg, struct err *e);
 /* Writes one whole image to fd. */
 int image_reader_copy(struct image_reader *r, const char *name, int fd,
 		      struct err *e);

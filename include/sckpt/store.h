@@ -146,7 +146,8 @@ struct manifest_file {
 	char *path; /* malloc'ed */
 	uint64_t inode;
 	int64_t size, mtime_ns;
-	int mode; /* permission bits; of a directory or named pipe its type, too */
+	int mode; /* permission bits; of what is a name alone its type, too */
+	int name_of; /* one more name of the file of that number, from 1; 0: it is none */
 	bool times_lie; /* it can be written to and keep its time, see files.c */
 	bool local; /* only its node has it: it travels with the images */
 	int stream; /* of `streams`, the output that it is; 0 none */
@@ -159,11 +160,16 @@ struct manifest_file {
 	char copy[IMAGE_FILE_MAX + 1];
 };
 
-/* A directory or a named pipe: its name is all that there is of it here. */
+/* A directory, a named pipe, one more name of a file: nothing else is here of it. */
 static inline bool manifest_is_name(const struct manifest_file *f)
 {
 	return (f->mode & S_IFMT) != 0;
 }
+
+/* Images that are not criu's: directories that were carried along whole (step/carry.h),
+ * their list, and the content of their files. */
+#define CARRY_LIST "sckpt-carry"
+#define CARRY_PAGES "pages-sckpt-carry"
 
 /* A file that the program has mapped and that every node has: a library, say. */
 struct manifest_need {

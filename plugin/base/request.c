@@ -114,6 +114,31 @@ static int take_restart_dir(const char *value, struct request *req,
 			 sizeof(req->from_dir), e);
 }
 
+/* Directories with : between, each absolute or below $TMPDIR, which the shell of the
+ * submission need not know. */
+static int take_carry(const char *value, struct request *req, struct err *e)
+{
+	const struct text_vars probe = {
+		.user = "u", .home = "/h", .cluster = "c"
+	};
+	char expanded[sizeof(req->carry)];
+
+	if (strlen(value) >= sizeof(req->carry))
+		return err_set(e, "--checkpoint=carry: longer than %zu bytes",
+			       sizeof(req->carry) - 1);
+	if (text_expand(value, &probe, expanded, sizeof(expanded), e) < 0)
+		return err_context(e, "--checkpoint=carry");
+	for (const char *at = expanded; at; at = strchr(at, ':')) {
+		at += *at == ':';
+		if ((*at != '/' || !at[1] || at[1] == ':') &&
+		    strncmp(at, "$TMPDIR", 7))
+			return err_set(e, "--checkpoint=carry=%.64s: it is an absolute path, or several with : between, such as carry=/tmp/job-%%j; $TMPDIR is the job's",
+				       value);
+	}
+	strcpy(req->carry, value);
+	return 0;
+}
+
 /*
  * A member that is zero has not been said. A word without a function sets a
  * bool; one without a member is what is done anyway.
@@ -132,6 +157,7 @@ static const struct word {
 	{ "cancel", "SCKPT_CANCEL", NULL, MEMBER(cancel) },
 	{ "keep=", "SCKPT_KEEP", take_keep, MEMBER(keep) },
 	{ "dir=", "SCKPT_DIR", take_dir, MEMBER(dir) },
+	{ "carry=", "SCKPT_CARRY", take_carry, MEMBER(carry) },
 	{ "required", "SCKPT_REQUIRED", NULL, MEMBER(required) },
 	{ "restart=", "SCKPT_RESTART", take_restart, MEMBER(from) },
 	{ "restart-dir=", "SCKPT_RESTART_DIR", take_restart_dir,

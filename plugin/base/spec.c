@@ -42,6 +42,7 @@ static const struct field {
 	FIELD(FLAG, "skip-done", skip_done),
 	FIELD(FLAG, "check", check),
 	FIELD(NUMBER, "kill-wait", kill_wait),
+	FIELD(TEXT, "carry", carry),
 	FIELD(TEXT, "note", note),
 	FIELD(NUMBER, "keep", limits.keep),
 	FIELD(NUMBER, "keep-after", limits.keep_after),

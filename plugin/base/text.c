@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Nearest words, directory templates, version numbers. */
+/* Nearest words, directory templates, paths in text, version numbers. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -202,4 +202,40 @@ void span_print(int64_t us, char out[16])
 	else
 		snprintf(out, 16, "%lld h %lld min", s / 3600 % 1000000,
 			 s / 60 % 60);
+}
+
+char *text_escape(const char *path)
+{
+	char *text = malloc(3 * strlen(path) + 1), *to = text;
+
+	for (const unsigned char *at = (const unsigned char *)path; text && *at; at++)
+		if (*at <= ' ' || *at > '~' || *at == '%')
+			to += sprintf(to, "%%%02x", *at);
+		else
+			*to++ = (char)*at;
+	if (text)
+		*to = '\0';
+	return text;
+}
+
+char *text_unescape(const char *text)
+{
+	char *path = malloc(strlen(text) + 1), *to = path;
+
+	while (path && *text) {
+		unsigned byte = (unsigned char)*text++;
+
+		if (byte == '%' &&
+		    (!isxdigit((unsigned char)text[0]) ||
+		     !isxdigit((unsigned char)text[1]) ||
+		     sscanf(text, "%2x", &byte) != 1 || !byte)) {
+			free(path);
+			return NULL;
+		}
+		text += text[-1] == '%' ? 2 : 0;
+		*to++ = (char)byte;
+	}
+	if (path)
+		*to = '\0';
+	return path;
 }

@@ -75,6 +75,7 @@ static void print_all(const struct spec *step, struct manifest *m,
 		      const char *state)
 {
 	char a[32], b[32], c[32];
+	bool first = true;
 
 	line("job", "%u.%s on cluster %s (%s)", step->job, step->step,
 	     step->cluster, state);
@@ -114,13 +115,22 @@ static void print_all(const struct spec *step, struct manifest *m,
 			line(name, "%s, at byte %jd", s->key,
 			     (intmax_t)s->position);
 	}
+	for (size_t i = 0; i < m->set.item_count; i++) {
+		if (strcmp(m->set.items[i].name, CARRY_PAGES))
+			continue;
+		size_print(m->set.items[i].size, a);
+		line("carried", "%s in files of whole directories (carry=)", a);
+	}
 	for (size_t i = 0; i < m->file_count; i++) {
 		const struct manifest_file *f = &m->files[i];
 
+		if (manifest_is_name(f))
+			continue;
 		size_print((uint64_t)f->size, a);
-		line(i ? "" : "writes", "%s, %s, %s%s", f->path, a,
+		line(first ? "writes" : "", "%s, %s, %s%s", f->path, a,
 		     f->appended ? "appended to" : "in place",
 		     *f->copy ? ", kept" : f->shared ? ", others do, too" : "");
+		first = false;
 	}
 	for (size_t i = 0; i < m->set.pack_count; i++) {
 		size_print(m->set.packs[i].size, a);

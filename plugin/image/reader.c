@@ -702,8 +702,10 @@ void image_reader_close(struct image_reader *r)
 
 /* ---- without threads: for people's commands -------------------------------------- */
 
-int image_reader_copy(struct image_reader *r, const char *name, int fd,
-		      struct err *e)
+int image_reader_each(struct image_reader *r, const char *name,
+		      int (*take)(void *arg, const uint8_t *data, size_t size,
+				  struct err *e),
+		      void *arg, struct err *e)
 {
 	const struct image_item *item = find_item(r->set, name);
 	struct piece *piece = NULL;
@@ -714,8 +716,7 @@ int image_reader_copy(struct image_reader *r, const char *name, int fd,
 	if (!item)
 		return err_set(e, "there is no image %s", name);
 	if (!item->bulk)
-		return file_write(fd, r->meta + item->offset,
-				  (size_t)item->size, e);
+		return take(arg, r->meta + item->offset, (size_t)item->size, e);
 	if (unpacker_open(&u, r, e) < 0)
 		return -1;
 	if ((piece = calloc(1, sizeof(*piece))))
@@ -725,13 +726,24 @@ int image_reader_copy(struct image_reader *r, const char *name, int fd,
 	feed_begin(r, &f, item);
 	while (rc == 0 && fill_piece(&f, piece))
 		if (unpack(&u, piece, e) < 0 ||
-		    file_write(fd, piece->data, piece->size, e) < 0)
+		    take(arg, piece->data, piece->size, e) < 0)
 			rc = -1;
 	if (piece)
 		memory_put(piece->data, PIECE_SIZE);
 	free(piece);
 	unpacker_close(&u);
 	return rc;
+}
+
+static int write_piece(void *arg, const uint8_t *data, size_t size, struct err *e)
+{
+	return file_write(*(const int *)arg, data, size, e);
+}
+
+int image_reader_copy(struct image_reader *r, const char *name, int fd,
+		      struct err *e)
+{
+	return image_reader_each(r, name, write_piece, &fd, e);
 }
 
 int image_reader_verify_pack(struct image_reader *r, size_t n, struct err *e)

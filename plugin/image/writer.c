@@ -658,10 +658,22 @@ static uint8_t *next_room(struct image_writer *w, int handle, size_t *room,
 	return item->data + item->d.size;
 }
 
+/* So many bytes more are where next_room() said. */
+static int taken(struct image_writer *w, int handle, size_t n, struct err *e)
+{
+	struct item *item = w->items[handle];
+
+	item->d.size += n;
+	__atomic_fetch_add(&w->taken, n, __ATOMIC_RELAXED);
+	if (!item->d.bulk)
+		return 0;
+	item->filling->size += n;
+	return item->filling->size == SLAB ? hand_on(w, (size_t)handle, e) : 0;
+}
+
 static int sink_pour(void *arg, int handle, int pipe, struct err *e)
 {
 	struct image_writer *w = arg;
-	struct item *item = w->items[handle];
 
 	for (;;) {
 		size_t room;
@@ -677,14 +689,46 @@ static int sink_pour(void *arg, int handle, int pipe, struct err *e)
 			return err_sys(e, "cannot read from criu");
 		if (n == 0)
 			return 0;
-		item->d.size += (uint64_t)n;
-		__atomic_fetch_add(&w->taken, (uint64_t)n, __ATOMIC_RELAXED);
-		if (!item->d.bulk)
-			continue;
-		item->filling->size += (size_t)n;
-		if (item->filling->size == SLAB && hand_on(w, (size_t)handle, e) < 0)
+		if (taken(w, handle, (size_t)n, e) < 0)
 			return -1;
 	}
+}
+
+int image_writer_read(struct image_writer *w, int handle, int fd, int64_t at,
+		      int64_t size, struct err *e)
+{
+	int64_t end = at + size, whole;
+	int rc = 1;
+
+	whole = at + (size + IMAGE_PAGE - 1) / IMAGE_PAGE * IMAGE_PAGE;
+	while (at < whole) {
+		size_t room;
+		uint8_t *to = next_room(w, handle, &room, e);
+		ssize_t n = 0;
+
+		if (!to)
+			return -1;
+		if (room > (uint64_t)(whole - at))
+			room = (size_t)(whole - at);
+		if (at < end)
+			n = pread(fd, to,
+				  room < (uint64_t)(end - at) ? room : (size_t)(end - at),
+				  at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "cannot read it");
+		if (n == 0) {
+			rc = at < end ? 0 : rc;
+			end = at;
+			memset(to, 0, room);
+			n = (ssize_t)room;
+		}
+		if (taken(w, handle, (size_t)n, e) < 0)
+			return -1;
+		at += n;
+	}
+	return rc;
 }
 
 static int sink_close(void *arg, int handle, struct err *e)

@@ -44,6 +44,8 @@ static int expand_stores(struct spec *spec, const struct request *req,
 		 conf_user_store(req->dir, vars, spec->base, sizeof(spec->base),
 				 spec->fixed, sizeof(spec->fixed), e) < 0)
 		return -1;
+	if (text_expand(req->carry, vars, spec->carry, sizeof(spec->carry), e) < 0)
+		return err_context(e, "carry=");
 	return *req->from_dir ?
 		       conf_user_store(req->from_dir, vars, spec->from_base,
 				       sizeof(spec->from_base), spec->from_fixed,

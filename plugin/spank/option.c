@@ -67,7 +67,7 @@ static struct spank_option options[] = {
 	{ .name = "checkpoint",
 	  .arginfo = "[words]",
 	  .usage = "[sckpt] checkpoint on preemption, go on elsewhere (words: "
-		   "every=TIME|auto, timelimit, cancel, keep=N, dir=PATH, "
+		   "every=TIME|auto, timelimit, cancel, keep=N, dir=PATH, carry=DIR, "
 		   "required, notify, check, steps=skip-done, grant=agent, restart=ID, off: man sckpt)",
 	  .has_arg = 2,
 	  .val = 0,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "sckpt/policy.h"
+#include "carry.h"
 #include "check.h"
 #include "step.h"
 
@@ -291,6 +292,8 @@ static void start(struct agent *a, char *argv[], const sigset_t *mask)
 		if (*e.text)
 			tell(a, CONTROL_NOTE, 0, e.text);
 	}
+	if (a->step.root < 0 && !*a->step.spec.off)
+		carry_look(&a->step);
 	if (a->step.root < 0)
 		a->step.root = program_launch(&a->step.spec, &a->io, argv, &as,
 					      &a->tasks, &e);

@@ -147,7 +147,9 @@ static int make_mounts(const struct manifest *m, const struct shape *shape)
 		if (stand_in_fifo(shape->fifos[i], i) < 0)
 			return -1;
 	for (size_t i = 0; i < m->file_count; i++)
-		if (!S_ISDIR(m->files[i].mode) && stand_in(&m->files[i], i) < 0)
+		/* There is one for each FIFO already. */
+		if ((!manifest_is_name(&m->files[i]) || m->files[i].name_of) &&
+		    stand_in(&m->files[i], i) < 0)
 			return -1;
 	return 0;
 }

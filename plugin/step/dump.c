@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "carry.h"
 #include "files.h"
 #include "needs.h"
 #include "session.h"
@@ -147,7 +148,7 @@ static int begin(struct saving *s, struct err *e)
 	char prefix[GENERATION_NAME_MAX + 1];
 	bool leans;
 
-	if (describe(s, e) < 0 ||
+	if (describe(s, e) < 0 || carry_check(s->step, e) < 0 ||
 	    (s->m.generation = store_next(&s->step->store, s->m.run, e)) < 0)
 		return -1;
 	generation_name((struct generation){ s->m.generation, s->m.run }, prefix);
@@ -159,7 +160,8 @@ static int begin(struct saving *s, struct err *e)
 		s->writer = image_writer_open(s->step->store.dir, prefix,
 					      &options,
 					      leans ? &s->before.set : NULL,
-					      (uint64_t)s->m.resident, e);
+					      (uint64_t)(s->m.resident + s->step->carried),
+					      e);
 	s->limit = options.limit;
 	return s->writer ? 0 : -1;
 }
@@ -216,13 +218,15 @@ static int finish(struct saving *s, struct err *e)
 	s->published = true;
 	s->step->last = (struct cost){ .us = s->m.dump_us,
 				       .resident = s->m.resident,
+				       .carried = s->step->carried,
 				       .whole = !s->m.parent,
 				       .generation = s->m.generation,
 				       .frozen_us = s->m.frozen_us };
 	note(s);
 	if (s->step->last.whole && s->m.resident >= ESTIMATE_LEAST)
-		store_speed_note(&s->step->store, (double)s->m.resident * 1e6 /
-							  (double)s->m.dump_us);
+		store_speed_note(&s->step->store,
+				 (double)(s->m.resident + s->step->carried) * 1e6 /
+					 (double)s->m.dump_us);
 	if (!strcmp(s->step->spec.step, "batch"))
 		origin_keep(&s->step->store, s->step->program, environ);
 	/* The next dump tries again if this fails. */
@@ -298,6 +302,7 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	s->m.ended = s->order.end;
 	if (stream_drain(stream, e) < 0 ||
 	    files_record(s->step, &s->m, &s->before, &s->files, e) < 0 ||
+	    carry_record(s->step, &s->m, s->writer, e) < 0 ||
 	    stdio_settle(s->step->io, &s->m, e) < 0 ||
 	    pmi_settle(s->step->pmi, &s->m, e) < 0)
 		return -1;

@@ -28,9 +28,11 @@ int estimate_wait(const struct estimate *est)
 
 void estimate_learn(struct estimate *est, const struct cost *cost)
 {
+	const int64_t bytes = cost->resident + cost->carried;
+
 	/* Of a small one criu's own start is most. */
-	if (cost->resident >= ESTIMATE_LEAST || cost->us > 1000000)
-		est->speed = (double)cost->resident * 1e6 / (double)cost->us;
+	if (bytes >= ESTIMATE_LEAST || cost->us > 1000000)
+		est->speed = (double)bytes * 1e6 / (double)cost->us;
 	est->due = clock_ns(CLOCK_MONOTONIC);
 }
 
@@ -50,7 +52,7 @@ bool estimate_look(struct estimate *est, const struct step *step,
 		est->interval *= 2;
 	if ((count = program_tree(step->root, &pids, NULL)) < 0)
 		return false;
-	resident = program_resident(pids, count);
+	resident = program_resident(pids, count) + step->carried;
 	*need_us = budget_need_us(resident, speed);
 	if (!est->told)
 		est->told = budget_warning(resident, speed, est->speed > 0,

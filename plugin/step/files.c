@@ -104,6 +104,28 @@ static int add_entry(struct look *l, const char *path, const struct stat *st,
 	return 1;
 }
 
+/* It is open by another name, too, where only this node has it. */
+static int add_other_name(struct look *l, size_t at, const char *path,
+			  const struct stat *st)
+{
+	const struct manifest_file *f = &l->m->files[at];
+	const struct manifest_file other = { .size = st->st_size,
+					     .mode = (int)st->st_mode,
+					     .name_of = (int)at + 1,
+					     .local = true };
+	struct stat named;
+
+	if (st->st_nlink < 2 || !f->local || !strcmp(f->path, path) ||
+	    !local_is(l->step, path) || lstat(path, &named) < 0 ||
+	    named.st_dev != st->st_dev || named.st_ino != st->st_ino)
+		return 0;
+	for (size_t i = at + 1; i < l->m->file_count; i++)
+		if (l->m->files[i].name_of == other.name_of &&
+		    !strcmp(l->m->files[i].path, path))
+			return 0;
+	return add_entry(l, path, st, other, (struct found){ .fd = -1 }) < 0 ? -1 : 0;
+}
+
 /* The entry of a file; a new one when it has none. *at is set unless it is to be
  * left out. */
 static int find(struct look *l, int dir, const char *name, const char *path,
@@ -119,7 +141,7 @@ static int find(struct look *l, int dir, const char *name, const char *path,
 
 	*at = entry_of(l, st);
 	if (*at < l->m->file_count)
-		return 1;
+		return add_other_name(l, *at, path, st) < 0 ? -1 : 1;
 	/* One without its name travels in criu's images. */
 	if (lstat(path, &named) < 0 || named.st_dev != st->st_dev ||
 	    named.st_ino != st->st_ino)
@@ -196,6 +218,11 @@ static int look_at_fd(struct look *l, pid_t pid, int dir, const char *name)
 	    (n = readlinkat(dir, name, path, sizeof(path) - 1)) <= 0)
 		return 0;
 	path[n] = '\0';
+	/* Its name is not in the link; what is in it criu makes again. */
+	if (S_ISSOCK(st.st_mode))
+		return bound_name(pid, name, path, sizeof(path)) ?
+			       local_parents(l->step, path, add_name, l) :
+			       0;
 	local = local_is(l->step, path);
 	/* Also of what has lost its name, which criu makes again there. */
 	if (local && local_parents(l->step, path, add_name, l) < 0)

@@ -56,13 +56,28 @@ int local_check(const struct manifest_file *f, struct err *e);
 /* Makes it, or gives the one that is there its mode; *was: the mode it had, 0
  * when it was made. */
 int local_make_name(const struct manifest_file *f, mode_t *was, struct err *e);
+/* With all in it that is to be: gives a directory its mode, until then its owner may
+ * write to it. */
+int local_settle_name(const struct manifest_file *f, struct err *e);
+/* Removes a name and all below it, also where the owner may not write to the directory;
+ * its mode and time stay. */
+void local_remove(int dir, const char *name);
 /* Sets left[i] where inode i (0: none) was file i of m when the step was on this
  * node before: it is the step's own. */
 void local_find_left(const struct step *step, const struct manifest *m,
 		     const ino_t inodes[], bool left[]);
 
+/* ---- bound.c ----------------------------------------------------------------- */
+
+/* The path that a unix socket of a process is bound to. false: it is no such, or has
+ * no name in the file system. */
+bool bound_name(pid_t pid, const char *fd, char *path, size_t size);
+
 /* ---- others.c ---------------------------------------------------------------- */
 
+/* May that job run, or run again? One that slurmctld does not know is over, if slurmctld
+ * answers at all. */
+bool others_active(const struct step *step, uint32_t job);
 /* Sets others[i] where somebody else writes to file i of m, too. */
 void others_find(const struct step *step, const struct manifest *m, bool others[]);
 
@@ -120,6 +135,9 @@ int rewind_stream(struct rewind *r, int i, int fd, struct err *e);
 bool rewind_shared(const struct rewind *r, int i);
 /* The restore failed: all is as it was before. */
 void rewind_undo(struct rewind *r);
+/* Nothing can fail any more, and nothing runs yet: what the job itself had left here
+ * is removed, so that the program does not see it. */
+void rewind_drop(const struct rewind *r);
 /* The program goes on: tells people what was changed, and the step what was seen. */
 void rewind_done(const struct rewind *r, struct step *step);
 void rewind_free(struct rewind *r);

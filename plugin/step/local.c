@@ -133,8 +133,33 @@ int local_make_name(const struct manifest_file *f, mode_t *was, struct err *e)
 			return err_sys(e, "%.400s", f->path);
 		*was = st.st_mode;
 	}
-	/* Whatever the umask is; criu compares it. */
-	return chmod(f->path, mode) < 0 ? err_sys(e, "%.400s", f->path) : 0;
+	/* Whatever the umask is; criu compares it. Of a directory that is
+	 * local_settle_name's. */
+	return chmod(f->path, S_ISDIR(f->mode) ? mode | 0700 : mode) < 0 ?
+		       err_sys(e, "%.400s", f->path) :
+		       0;
+}
+
+int local_settle_name(const struct manifest_file *f, struct err *e)
+{
+	return chmod(f->path, (mode_t)f->mode & 07777) < 0 ?
+		       err_sys(e, "%.400s", f->path) :
+		       0;
+}
+
+void local_remove(int dir, const char *name)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	struct stat st;
+	bool shut = fstat(dir, &st) == 0 && (st.st_mode & 0300) != 0300 &&
+		    fchmod(dir, (st.st_mode & 07777) | 0700) == 0;
+
+	tree_remove(dir, name, NULL);
+	if (!shut)
+		return;
+	times[1] = st.st_mtim;
+	futimens(dir, times);
+	fchmod(dir, st.st_mode & 07777);
 }
 
 void local_find_left(const struct step *step, const struct manifest *m,

@@ -16,8 +16,7 @@ struct search {
 	bool *others; /* of each of its files */
 };
 
-/* One that slurmctld does not know is over, if slurmctld answers at all. */
-static bool is_active(const struct step *step, uint32_t job)
+bool others_active(const struct step *step, uint32_t job)
 {
 	struct job_facts facts;
 
@@ -41,7 +40,7 @@ static void compare(struct search *s, const struct manifest *other)
 				continue;
 			if (!asked)
 				active = other->job == s->step->spec.job ||
-					 is_active(s->step, other->job);
+					 others_active(s->step, other->job);
 			asked = true;
 			s->others[i] = s->others[i] || active;
 		}
@@ -73,7 +72,7 @@ void others_find(const struct step *step, const struct manifest *m, bool others[
 {
 	struct search s = { .step = step, .m = m, .others = others };
 	bool all = store_each(&step->spec, look_at_step, &s, NULL) < 0 ||
-		   (m->origin && is_active(step, m->origin));
+		   (m->origin && others_active(step, m->origin));
 
 	for (size_t i = 0; all && i < m->file_count; i++)
 		others[i] = true;

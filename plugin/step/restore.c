@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "carry.h"
 #include "files.h"
 #include "needs.h"
 #include "session.h"
@@ -15,6 +16,7 @@
 struct restore {
 	struct step *step;
 	struct manifest m;
+	struct carried *carried;
 	struct rewind *rewind;
 	bool recalled;
 };
@@ -32,6 +34,8 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	    pmi_recall(r->step->pmi, &r->m, e) < 0 ||
 	    store_mark_ran(&r->step->store, r->step->spec.restart, e) < 0)
 		return -1;
+	rewind_drop(r->rewind);
+	carry_drop(r->carried);
 	r->recalled = true;
 	return 0;
 }
@@ -134,19 +138,25 @@ static pid_t try_generation(struct step *step, struct generation g,
 	if (generation_load(&step->store, g, geteuid(), &step->spec, &r.m, e) == 0 &&
 	    fits(&r.m, step, e) == 0 &&
 	    (reader = image_reader_open(step->store.dir, &r.m.set, &options, e)) &&
-	    (r.rewind = rewind_begin(step, &r.m, e)))
+	    (r.carried = carry_bring(step, &r.m, reader, e)) &&
+	    (r.rewind = rewind_begin(step, &r.m, e)) &&
+	    carry_finish(r.carried, e) == 0)
 		rc = run_criu(&r, reader, e);
 	image_reader_close(reader);
 	*tried = (struct tried){ r.m.calls, r.m.time, r.m.origin };
 	if (rc == 0) {
 		rc = r.m.root;
 		rewind_done(r.rewind, step);
+		carry_done(r.carried, step);
 	} else {
 		clear_away();
 		if (r.rewind)
 			rewind_undo(r.rewind);
+		if (r.carried)
+			carry_undo(r.carried);
 	}
 	rewind_free(r.rewind);
+	carry_close(r.carried);
 	manifest_free(&r.m);
 	return rc;
 }

@@ -38,14 +38,18 @@ static void look_at(const struct rewind *r, const struct manifest_file *f, int f
 		    const struct stat *st, struct file_now *now)
 {
 	uint8_t sha256[IMAGE_SHA256];
+	bool appended, left;
 
 	*now = (struct file_now){ .there = S_ISREG(st->st_mode),
 				  .same_inode = st->st_ino == f->inode,
 				  .size = st->st_size,
 				  .mtime_ns = files_mtime(st),
 				  .ours = r->ours };
-	if (!f->appended || fd < 0 || now->size < f->size ||
-	    (!f->digested && f->size))
+	appended = f->appended && now->size >= f->size && (f->digested || !f->size);
+	/* Where times lie all of it is compared, if it may be what was left here. */
+	left = f->local && f->times_lie && *f->copy && now->same_inode &&
+	       now->size == f->size && now->mtime_ns == f->mtime_ns;
+	if (fd < 0 || (!appended && !left))
 		return;
 	now->known = image_sha256_file(fd, f->size - f->digested, f->digested,
 				       sha256, NULL) == 0;
@@ -237,26 +241,53 @@ static int bring(struct rewind *r, const struct manifest_file *f,
 }
 
 /* What has the name is moved away whole: whoever has it open goes on with it. */
+static int move_away(struct rewind *r, const struct manifest_file *f,
+		     struct change *c, int64_t size, struct err *e)
+{
+	int side = open_side(r, f->path, f->mode, c->side, sizeof(c->side), e);
+
+	if (side < 0)
+		return -1;
+	close(side);
+	if (rename(f->path, c->side) < 0) {
+		err_sys(e, "cannot move away what is there");
+		unlink(c->side);
+		c->side[0] = '\0';
+		return -1;
+	}
+	c->taken = size;
+	return 0;
+}
+
 static int replace(struct rewind *r, const struct manifest_file *f,
 		   struct change *c, struct err *e)
 {
-	if (c->now.there) {
-		int side = open_side(r, f->path, f->mode, c->side,
-				     sizeof(c->side), e);
-
-		if (side < 0)
-			return -1;
-		close(side);
-		if (rename(f->path, c->side) < 0) {
-			err_sys(e, "cannot move away what is there");
-			unlink(c->side);
-			c->side[0] = '\0';
-			return -1;
-		}
-		c->taken = c->now.size;
-		c->now.there = false;
-	}
+	if (c->now.there && move_away(r, f, c, c->now.size, e) < 0)
+		return -1;
+	c->now.there = false;
 	return bring(r, f, c, e);
+}
+
+/* One more name of a file that has been brought back. */
+static int name_again(struct rewind *r, const struct manifest_file *f,
+		      struct change *c, struct err *e)
+{
+	const char *first = r->m->files[f->name_of - 1].path;
+	struct stat is, want;
+
+	if (lstat(first, &want) < 0)
+		return err_sys(e, "%.400s", first);
+	if (lstat(f->path, &is) == 0) {
+		if (is.st_dev == want.st_dev && is.st_ino == want.st_ino)
+			return 0;
+		c->inode = is.st_ino;
+		if (move_away(r, f, c, is.st_size, e) < 0)
+			return -1;
+	}
+	c->done = true;
+	return link(first, f->path) < 0 ?
+		       err_sys(e, "cannot make it a name of %.400s", first) :
+		       0;
 }
 
 static int change(struct rewind *r, size_t i, struct err *e)
@@ -265,6 +296,8 @@ static int change(struct rewind *r, size_t i, struct err *e)
 	struct change *c = &r->list[i];
 	int rc;
 
+	if (f->name_of)
+		return name_again(r, f, c, e);
 	if (manifest_is_name(f)) {
 		rc = local_make_name(f, &c->was, e);
 		c->done = rc == 0;
@@ -290,6 +323,12 @@ static void undo(const struct manifest_file *f, struct change *c)
 	cleanup_fd int fd = -1, side = -1;
 
 	c->done = false;
+	if (f->name_of) {
+		unlink(f->path);
+		if (*c->side)
+			rename(c->side, f->path);
+		return;
+	}
 	if (manifest_is_name(f)) {
 		if (c->was)
 			chmod(f->path, c->was & 07777);
@@ -363,6 +402,12 @@ static int change_all(struct rewind *r, struct err *e)
 			return err_context(e, "%.300s, which the program writes",
 					   r->m->files[i].path);
 		}
+	for (size_t i = 0; i < r->m->file_count; i++)
+		if (S_ISDIR(r->m->files[i].mode) &&
+		    local_settle_name(&r->m->files[i], e) < 0) {
+			rewind_undo(r);
+			return -1;
+		}
 	return 0;
 }
 
@@ -390,7 +435,11 @@ struct rewind *rewind_begin(const struct step *step, const struct manifest *m,
 
 void rewind_undo(struct rewind *r)
 {
-	/* Directories come before what is in them. */
+	/* Directories come before what is in them, and that can be taken away when
+	 * their owner may write to them. */
+	for (size_t i = 0; i < r->m->file_count; i++)
+		if (r->list[i].done && S_ISDIR(r->m->files[i].mode))
+			chmod(r->m->files[i].path, 0700);
 	for (size_t i = r->m->file_count; i-- > 0;)
 		if (r->list[i].done)
 			undo(&r->m->files[i], &r->list[i]);
@@ -403,8 +452,21 @@ static bool is_shared(const struct manifest_file *f, const struct file_now *now)
 	       (f->appended && !now->ours && now->size > f->size);
 }
 
+static void drop(char *path)
+{
+	char *name = strrchr(path, '/');
+	cleanup_fd int dir = -1;
+
+	if (!name)
+		return;
+	*name++ = '\0';
+	dir = open(*path ? path : "/", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir >= 0)
+		local_remove(dir, name);
+}
+
 /* What the program itself had had on this node is of no use to anybody any more. */
-static void drop_left(const struct rewind *r)
+void rewind_drop(const struct rewind *r)
 {
 	cleanup_free ino_t *inodes = calloc(r->m->file_count + 1, sizeof(*inodes));
 	cleanup_free bool *left = calloc(r->m->file_count + 1, sizeof(*left));
@@ -420,7 +482,7 @@ static void drop_left(const struct rewind *r)
 	local_find_left(r->step, r->m, inodes, left);
 	for (size_t i = 0; i < r->m->file_count; i++)
 		if (left[i]) {
-			unlink(r->list[i].side);
+			drop(r->list[i].side);
 			r->list[i].side[0] = '\0';
 		}
 }
@@ -432,7 +494,6 @@ void rewind_done(const struct rewind *r, struct step *step)
 {
 	int told = 0;
 
-	drop_left(r);
 	for (size_t i = 0; i < r->m->file_count; i++) {
 		const struct change *c = &r->list[i];
 		const char *path = r->m->files[i].path;

@@ -39,8 +39,10 @@ static enum rewind_action decide_local(const struct manifest_file *f,
 				       const struct file_now *now,
 				       const char **why)
 {
+	/* Its inode number stays, too, which some programs know it by (SQLite). */
 	if (now->there && now->size == f->size &&
-	    now->mtime_ns == f->mtime_ns && !f->times_lie)
+	    now->mtime_ns == f->mtime_ns &&
+	    (!f->times_lie || (now->same_inode && now->known && now->same)))
 		return REWIND_KEEP;
 	if (*f->copy)
 		return REWIND_REPLACE;

@@ -306,7 +306,7 @@ struct files_seen {
 /* What the last dump cost. */
 struct cost {
 	int64_t us; /* criu's start to all images durable */
-	int64_t resident; /* bytes */
+	int64_t resident, carried; /* bytes: memory, and files of whole directories */
 	bool whole; /* it did not lean on another */
 	int generation;
 	int64_t frozen_us;
@@ -326,6 +326,8 @@ struct step {
 	char command[256];
 	const char *program; /* the first word of it */
 	struct files_seen seen;
+	int64_t carried; /* bytes of whole directories at the last dump */
+	bool told_carry, told_left_out; /* what does not travel, once (carry_dump.c) */
 	struct cost last;
 	int calls; /* of srun by the script, since its first start */
 };

@@ -45,8 +45,8 @@ int manifest_add_streams(struct manifest *m, size_t tasks, struct err *e)
 
 /* ---- tables for both directions ------------------------------------------ */
 
-/* FLAG: what sckpt wrote before it knew of it has not got it, and means false. */
-enum type { TEXT, INT, UINT32, INT64, UINT64, BOOL, FLAG, DIGEST, SEED };
+/* FLAG, MAYBE: what sckpt wrote before it knew of it has not got it, and means false, 0. */
+enum type { TEXT, INT, MAYBE, UINT32, INT64, UINT64, BOOL, FLAG, DIGEST, SEED };
 
 struct field {
 	const char *name;
@@ -139,6 +139,7 @@ static const struct field file_fields[] = {
 	FIELD(manifest_file, BOOL, "appended", appended),
 	FIELD(manifest_file, BOOL, "append_mode", append_mode),
 	FIELD(manifest_file, BOOL, "shared", shared),
+	FIELD(manifest_file, MAYBE, "name_of", name_of),
 	FIELD(manifest_file, FLAG, "times_lie", times_lie),
 	FIELD(manifest_file, INT64, "digested", digested),
 	FIELD(manifest_file, DIGEST, "sha256", sha256),
@@ -161,6 +162,7 @@ static json_object *value(const struct field *f, const void *at)
 	case TEXT:
 		return json_object_new_string(at);
 	case INT:
+	case MAYBE:
 		return json_object_new_int(*(const int *)at);
 	case UINT32:
 		return json_object_new_int64(*(const uint32_t *)at);
@@ -253,21 +255,11 @@ static json_object *put_processes(const struct manifest *m)
 	return list;
 }
 
-/* As in an URL: a file is opened by it, so that every byte counts. */
 static json_object *put_path(const char *path)
 {
-	cleanup_free char *text = malloc(3 * strlen(path) + 1);
-	char *to = text;
+	cleanup_free char *text = text_escape(path);
 
-	if (!text)
-		return NULL;
-	for (const unsigned char *at = (const unsigned char *)path; *at; at++)
-		if (*at < ' ' || *at > '~' || *at == '%')
-			to += sprintf(to, "%%%02x", *at);
-		else
-			*to++ = (char)*at;
-	*to = '\0';
-	return json_object_new_string(text);
+	return text ? json_object_new_string(text) : NULL;
 }
 
 static json_object *put_files(const struct manifest *m)
@@ -359,6 +351,7 @@ static int take_number(json_object *v, const struct field *f, void *at)
 		return -1;
 	switch (f->type) {
 	case INT:
+	case MAYBE:
 		if (n < INT32_MIN || n > INT32_MAX)
 			return -1;
 		*(int *)at = (int)n;
@@ -387,7 +380,7 @@ static int take(const json_object *o, const struct field *fields, size_t count,
 		int rc = -1;
 
 		if (!json_object_object_get_ex(o, f->name, &v)) {
-			if (f->type == FLAG)
+			if (f->type == FLAG || f->type == MAYBE)
 				continue;
 			return err_set(e, "the manifest has no '%s'", f->name);
 		}
@@ -530,28 +523,11 @@ static int take_processes(const json_object *o, struct manifest *m,
 	return 0;
 }
 
-/* Its path was percent-encoded. */
 static char *take_path(const json_object *o)
 {
-	char *path = take_copy(o, "path"), *to = path;
+	cleanup_free char *text = take_copy(o, "path");
 
-	for (const char *at = path; at && *at;) {
-		uint8_t byte = (uint8_t)*at++;
-		char two[3];
-
-		if (byte == '%') {
-			snprintf(two, sizeof(two), "%s", at);
-			if (json_unhex(two, &byte, 1) < 0 || !byte) {
-				free(path);
-				return NULL;
-			}
-			at += 2;
-		}
-		*to++ = (char)byte;
-	}
-	if (path)
-		*to = '\0';
-	return path;
+	return text ? text_unescape(text) : NULL;
 }
 
 static int take_files(const json_object *o, struct manifest *m, struct err *e)
@@ -568,7 +544,10 @@ static int take_files(const json_object *o, struct manifest *m, struct err *e)
 		if (!f->path || *f->path != '/' || f->size < 0 ||
 		    f->digested < 0 || f->digested > f->size ||
 		    f->stream < 0 || f->stream >= (int)m->stream_count ||
-		    (*f->copy && f->digested != f->size))
+		    (*f->copy && f->digested != f->size) || f->name_of < 0 ||
+		    (size_t)f->name_of > i ||
+		    (f->name_of &&
+		     (!f->local || manifest_is_name(&m->files[f->name_of - 1]))))
 			return err_set(e, "the manifest's 'files' makes no sense");
 	}
 	return 0;

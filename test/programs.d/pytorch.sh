@@ -27,7 +27,7 @@ model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.R
                       nn.Flatten(), nn.Linear(32 * 144, 64), nn.ReLU(), nn.Linear(64, 2))
 optimizer = torch.optim.Adam(model.parameters(), 1e-3)
 loader = torch.utils.data.DataLoader(Data(), 64, shuffle=True, num_workers=2, persistent_workers=True)
-for epoch in range(2):
+for epoch in range(6):
     for n, (x, y) in enumerate(loader):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(x), y)

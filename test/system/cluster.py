@@ -196,7 +196,7 @@ class Cluster:
         target.mkdir(exist_ok=True)
         for name in ("captest", "ender", "generation", "memory", "probe", "sigs", "zoo"):
             sh("install", "-m", "755", tree / name, target / name)
-        for name in ("blocked.py", "faulty.py", "local.py", "loop.sh", "numpy_work.py", "work.py", "writer.py"):
+        for name in ("blocked.py", "carry.py", "faulty.py", "local.py", "loop.sh", "numpy_work.py", "work.py", "writer.py"):
             sh("install", "-m", "755", TOP / "test" / "subject" / name, target / name)
 
     def left(self, node):

@@ -34,6 +34,7 @@ def test_files_come_along(cluster):
     assert said["input"] == f"0o100440 {10**18}"
     assert said["sparse"] == f"{1 << 30} True {LINES - 1:016x}"
     assert said["nameless"] == str(8 * LINES)
+    assert said["names"] == "True two names 2"
     assert said["empty"] == "no more"
     assert said["pipe"] == "0o10640 unread"
     assert said["base"] == f"[({LINES + 1}, {sum(range(LINES)) - 1})]"
@@ -120,3 +121,74 @@ def test_what_is_written_by_mapping_it(cluster):
         job.wait_output(f"^line {seen + 20}$")
     assert job.wait_end() == ["COMPLETED"], (cluster.home() / "err").read_text()
     assert job.text().splitlines() == [f"line {i}" for i in range(1, 401)]
+
+
+BOUND = """import os, socket, tempfile, time
+job = os.environ["SLURM_JOB_ID"]
+name = f"/tmp/bound-{job}/deep/listener"
+os.makedirs(os.path.dirname(name), 0o700)
+s = socket.socket(socket.AF_UNIX)
+s.bind(name)
+s.listen()
+os.mkdir(f"/tmp/bound-{job}/here")
+os.chdir(f"/tmp/bound-{job}/here")
+os.mkdir("below")
+d = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+d.bind("below/datagrams\\n")
+os.mkdir("gone")
+g = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+g.bind(os.getcwd() + "/gone/socket")
+os.unlink("gone/socket")
+print("ready", flush=True)
+while not os.path.exists(os.path.expanduser("~/go")):
+    time.sleep(0.1)
+c = socket.socket(socket.AF_UNIX)
+c.connect(name)
+c.sendall(b"stream")
+print(s.accept()[0].recv(100).decode(), oct(os.stat(name).st_mode), flush=True)
+c = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+c.connect("below/datagrams\\n")
+c.send(b"datagram")
+print(d.recv(100).decode(), os.path.exists("gone/socket"), os.path.exists("gone"), flush=True)
+"""
+
+
+def test_names_of_unix_sockets(cluster):
+    """The directories that they are in come along, though nothing is open there; of
+    the user's own, what has the name on the next node is a left-over."""
+    (cluster.home() / "bound.py").write_text(BOUND)
+    job = cluster.submit(cluster.script("job.sh", "exec python3 bound.py\n"),
+                         options="--requeue --checkpoint -w n1")
+    job.wait_output("^ready$")
+    vacate(cluster, job, "n2")
+    there = f"/tmp/bound-{job.number}/deep"
+    cluster.run("n2", f"mkdir -p {there}; perl -MIO::Socket::UNIX -e "
+                f"'IO::Socket::UNIX->new(Local => \"{there}/listener\") or die'")
+    cluster.ctl(f"touch /shared/home/user1/go; scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+    assert job.text().splitlines() == [
+        "ready", "stream 0o140755", "datagram False True"], job.text()
+
+
+SQLITE = """import os, sqlite3, time
+base = sqlite3.connect(f"/tmp/base-{os.environ['SLURM_JOB_ID']}", isolation_level=None)
+base.execute("create table t (i integer)")
+print("ready", flush=True)
+while not os.path.exists(os.path.expanduser("~/go")):
+    time.sleep(0.1)
+base.execute("insert into t values (1)")
+print(base.execute("select * from t").fetchall(), flush=True)
+"""
+
+
+def test_on_the_node_it_left(cluster):
+    """What is there as it was is the same file, by its inode number, too, which
+    SQLite looks at before it writes."""
+    (cluster.home() / "base.py").write_text(SQLITE)
+    job = cluster.submit(cluster.script("job.sh", "exec python3 base.py\n"),
+                         options="--requeue --checkpoint -w n1")
+    job.wait_output("^ready$")
+    vacate(cluster, job, "n1")
+    cluster.ctl(f"touch /shared/home/user1/go; scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+    assert job.text().splitlines() == ["ready", "[(1,)]"]

@@ -39,6 +39,21 @@ static void nearest_word(void **state)
 	assert_string_equal(text_nearest("", words), "off");
 }
 
+static void escapes_paths(void **state)
+{
+	static const char path[] = "/a b/\n%\xff~";
+	static const char *const bad[] = { "%", "%4", "%4g", "%00", "a%" };
+	char *text = text_escape(path), *back = text_unescape(text);
+
+	(void)state;
+	assert_string_equal(text, "/a%20b/%0a%25%ff~");
+	assert_string_equal(back, path);
+	free(text);
+	free(back);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_null(text_unescape(bad[i]));
+}
+
 static void expands_directories(void **state)
 {
 	const struct text_vars v = { .user = "ann",
@@ -121,6 +136,8 @@ static void words_of_the_option(void **state)
 	assert_true(r.on && r.check);
 	assert_int_equal(request_parse("steps=skip-done", &r, &e), 0);
 	assert_true(r.on && r.skip_done);
+	assert_int_equal(request_parse("carry=/tmp/%u:$TMPDIR/x", &r, &e), 0);
+	assert_string_equal(r.carry, "/tmp/%u:$TMPDIR/x");
 	assert_int_equal(request_parse("off,required", &r, &e), -1);
 	assert_int_equal(request_parse("required,", &r, &e), -1);
 }
@@ -161,6 +178,11 @@ static void words_with_values(void **state)
 		{ "grant=all", "it is either step or agent" },
 		{ "steps=skip", "steps=skip: it is skip-done" },
 		{ "restart=12", "JOB.STEP:GENERATION" },
+		{ "carry=", "it is an absolute path" },
+		{ "carry=tmp/x", "it is an absolute path" },
+		{ "carry=/", "it is an absolute path" },
+		{ "carry=/tmp/a:b", "it is an absolute path" },
+		{ "carry=/tmp/%z", "not known" },
 	};
 	struct request r;
 	struct err e;
@@ -564,6 +586,7 @@ int main(void)
 		cmocka_unit_test(errors_keep_the_first_cause),
 		cmocka_unit_test(nearest_word),
 		cmocka_unit_test(expands_directories),
+		cmocka_unit_test(escapes_paths),
 		cmocka_unit_test(fixed_part_of_a_directory),
 		cmocka_unit_test(versions),
 		cmocka_unit_test(words_of_the_option),

@@ -145,7 +145,13 @@ static void local(void **state)
 	assert_int_equal(rewind_decide(&f, &now, &why), REWIND_KEEP);
 	/* Nothing can be told by its time where a mapping writes without it. */
 	f.times_lie = true;
+	assert_int_equal(rewind_decide(&f, &now, &why), REWIND_KEEP);
+	now.same = false;
 	assert_int_equal(rewind_decide(&f, &now, &why), REWIND_REPLACE);
+	now = as_it_was;
+	now.same_inode = false; /* it is some other job's */
+	assert_int_equal(rewind_decide(&f, &now, &why), REWIND_REPLACE);
+	now.same_inode = true;
 	f.times_lie = false;
 	now.mtime_ns = 6;
 	assert_int_equal(rewind_decide(&f, &now, &why), REWIND_REPLACE);

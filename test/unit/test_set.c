@@ -305,6 +305,48 @@ static void many_open_at_once(void **state)
 
 /* ---- failing ------------------------------------------------------------------ */
 
+/* Parts of a file, each with zeros up to a page. */
+static void parts_of_a_file(void **state)
+{
+	struct content in = content("file", 300 * PAGE + 10);
+	struct content out = content("pages-x", 301 * PAGE);
+	const struct image_options small = { .threads = 2, .buffer = 1, .level = 1 };
+	struct image_writer *w;
+	struct image_sink sink;
+	struct image_set set;
+	struct err e = { "" };
+	char path[300];
+	int fd, image;
+
+	(void)state;
+	fill_random(in.data, in.size, 1);
+	snprintf(path, sizeof(path), "%s/file", top);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(write(fd, in.data, in.size), in.size);
+	memcpy(out.data, in.data + PAGE, 199 * PAGE);
+	memcpy(out.data + 199 * PAGE, in.data + 200 * PAGE, 5);
+	memcpy(out.data + 200 * PAGE, in.data, 7);
+	/* It is shorter than that. */
+	memcpy(out.data + 201 * PAGE, in.data + 202 * PAGE, 98 * PAGE + 10);
+	w = image_writer_open(dir, "1-0", &small, NULL, 0, &e);
+	sink = image_writer_sink(w);
+	image = sink.open(sink.arg, out.name, &e);
+	assert_int_equal(image_writer_read(w, image, fd, PAGE, 199 * PAGE, &e), 1);
+	assert_int_equal(image_writer_read(w, image, fd, 200 * PAGE, 5, &e), 1);
+	assert_int_equal(image_writer_read(w, image, fd, 0, 7, &e), 1);
+	assert_int_equal(image_writer_read(w, image, fd, 202 * PAGE, 100 * PAGE, &e), 0);
+	assert_int_equal(image_writer_read(w, image, -1, 0, 1, &e), -1);
+	assert_int_equal(sink.close(sink.arg, image, &e), 0);
+	assert_int_equal(image_writer_finish(w, &set, &e), 0);
+	image_writer_close(w);
+	assert_int_equal(read_set(dir, &set, &small, &out, 1, &e), 0);
+	close(fd);
+	remove_set(&set);
+	image_set_free(&set);
+	free_contents(&in, 1);
+	free_contents(&out, 1);
+}
+
 static void limit(void **state)
 {
 	struct image_options options = usual;
@@ -491,6 +533,7 @@ int main(void)
 		SET_TEST(zeros_and_equals_cost_nothing),
 		SET_TEST(only_what_changed),
 		SET_TEST(many_open_at_once),
+		SET_TEST(parts_of_a_file),
 		SET_TEST(limit),
 		SET_TEST(name_taken),
 		SET_TEST(cancel),

@@ -274,9 +274,10 @@ static void manifest_goes_there_and_back(void **state)
 static void files_of_the_program(void **state)
 {
 	const struct store *s = *state;
-	struct manifest_file f[2] = {
-		{ (char *)"/a b%\n\xff", 7, 123456, 1, 0644, true, false, 2, true, true, true, 99, { 1, 2 }, "" },
-		{ (char *)"/db", 8, 5, 2, 0600, false, true, 0, false, false, false, 5, { 3 }, "" },
+	struct manifest_file f[3] = {
+		{ (char *)"/a b%\n\xff", 7, 123456, 1, 0644, 0, true, false, 2, true, true, true, 99, { 1, 2 }, "" },
+		{ (char *)"/db", 8, 5, 2, 0600, 0, false, true, 0, false, false, false, 5, { 3 }, "" },
+		{ (char *)"/db2", 8, 5, 2, S_IFREG | 0600, 2, false, true, 0, false, false, false, 0, { 0 }, "" },
 	};
 	struct manifest m = some_manifest(1, 3), back;
 	struct err e = { "" };
@@ -292,7 +293,7 @@ static void files_of_the_program(void **state)
 					      5, NULL, f[1].copy, &e), 0);
 	assert_string_equal(f[1].copy, "1-3.1.file");
 	m.files = f;
-	m.file_count = 2;
+	m.file_count = 3;
 	m.ended = true;
 	m.origin = 4711;
 	assert_int_equal(write_set(s->dir, "1-3", &options, NULL, contents, 2,
@@ -302,8 +303,8 @@ static void files_of_the_program(void **state)
 					 &spec, &back, &e), 0);
 	assert_true(back.ended);
 	assert_int_equal(back.origin, 4711);
-	assert_int_equal(back.file_count, 2);
-	for (int i = 0; i < 2; i++) {
+	assert_int_equal(back.file_count, 3);
+	for (int i = 0; i < 3; i++) {
 		struct manifest_file *b = &back.files[i];
 
 		assert_string_equal(b->path, f[i].path);
@@ -311,6 +312,7 @@ static void files_of_the_program(void **state)
 		assert_int_equal(b->size, f[i].size);
 		assert_int_equal(b->mtime_ns, f[i].mtime_ns);
 		assert_int_equal(b->mode, f[i].mode);
+		assert_int_equal(b->name_of, f[i].name_of);
 		assert_int_equal(b->local, f[i].local);
 		assert_int_equal(b->stream, f[i].stream);
 		assert_int_equal(b->appended, f[i].appended);
