@@ -143,7 +143,7 @@ static int begin(struct saving *s, struct err *e)
 {
 	const struct limits *limits = &s->step->spec.limits;
 	struct image_options options = { .level = limits->compress,
-					 .buffer = memory_for_buffer(limits->buffer),
+					 .buffer = memory_for_buffer(limits->buffer, 0),
 					 .criu_first = !s->order.end };
 	char prefix[GENERATION_NAME_MAX + 1];
 	bool leans;
