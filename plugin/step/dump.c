@@ -386,7 +386,7 @@ static int dump(struct saving *s, struct err *e)
 
 	s->start = clock_ns(CLOCK_MONOTONIC);
 	s->at_us = clock_ns(CLOCK_REALTIME) / 1000;
-	if (begin(s, e) < 0)
+	if (own_criu_wait(s->step->root, &s->order, e) < 0 || begin(s, e) < 0)
 		return -1;
 	tell(s, STATUS_FREEZING, "");
 	sink = image_writer_sink(s->writer);

@@ -373,6 +373,15 @@ void saving_cancel(struct saving *s);
 /* Waits for its end, and frees it. 0: published; -1: it was not. */
 int saving_end(struct saving *s, struct err *e);
 
+/* ---- own_criu.c ----------------------------------------------------------- */
+
+/*
+ * Waits while a criu that the program started itself is at work in the tree: for
+ * half of the time that order has at the most, when the step is to end, or 3 s.
+ * order->us gets less by that. -1: it is at work still.
+ */
+int own_criu_wait(pid_t root, struct order *order, struct err *e);
+
 /* ---- deadline.c ---------------------------------------------------------- */
 
 /* When it comes, the writer is cancelled. */
