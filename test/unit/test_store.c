@@ -559,7 +559,7 @@ static void what_a_manifest_may_lack(void **state)
 	manifest_free(&back);
 	at[1] = 'm';
 	/* One that lies. */
-	at = strstr(text, "\"\\/a b\"");
+	at = strstr(text, "\"\\/a%20b\"");
 	assert_non_null(at);
 	memcpy(at, "\"aa", 3);
 	assert_int_equal(manifest_parse(text, &back, &e), -1);
