@@ -119,6 +119,8 @@ int store_next(const struct store *store, int run, struct err *e);
 #define MANIFEST_NEEDS_MAX 4096
 #define BUILD_ID_MAX (2 * 32 + 1)
 #define CPU_FLAGS_MAX 2048
+#define MANIFEST_MOUNTS_MAX 64
+#define GROUPS_MAX 1024
 
 /* A standard descriptor of a task, as it was at the dump. */
 struct manifest_stream {
@@ -177,6 +179,13 @@ struct manifest_need {
 	char build_id[BUILD_ID_MAX]; /* hexadecimal (ELF, NT_GNU_BUILD_ID); "" none */
 };
 
+/* A file system that the program had something open on, or a directory of its own. */
+struct manifest_mount {
+	char *point; /* where it was mounted; malloc'ed */
+	char *path; /* something of the program's that was on it; malloc'ed */
+	char type[32], source[256]; /* proc_pid_mountinfo(5), printable */
+};
+
 /* What a task had said to Slurm's PMI, which a new slurmstepd does not know. */
 #define MANIFEST_PMI_KEY 40
 #define MANIFEST_REQUESTS_MAX 4096
@@ -224,6 +233,12 @@ struct manifest {
 	struct manifest_need *needs;
 	size_t need_count;
 	char cpu[CPU_FLAGS_MAX]; /* instructions of its processor, with blanks between */
+	/* Not in what older builds wrote: 0, "" and none mean that it is not known. */
+	int64_t memory; /* bytes that the step had in use, without page cache */
+	int threads, highest_pid; /* of all processes; highest PID or thread ID */
+	char groups[GROUPS_MAX]; /* supplementary ones, as in /proc/PID/status */
+	struct manifest_mount *mounts;
+	size_t mount_count;
 	struct image_set set;
 };
 

@@ -270,7 +270,8 @@ static void tell_failure(const struct copy *c, int status)
 static void restore(struct copy *c)
 {
 	const struct image_options options = {
-		.buffer = memory_for_buffer(c->step->spec.limits.buffer)
+		.buffer = memory_for_buffer(c->step->spec.limits.buffer,
+					    (uint64_t)c->m.resident)
 	};
 	struct session session = { .commit = commit, .arg = c };
 	struct criu_command criu = { .argc = 0 };

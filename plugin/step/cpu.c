@@ -42,8 +42,10 @@ void cpu_flags_of(char *cpuinfo, char *flags, size_t size)
 					      n ? " " : "", word);
 }
 
-static bool has_word(const char *words, const char *word, size_t n)
+bool words_have(const char *words, const char *word)
 {
+	const size_t n = strlen(word);
+
 	for (const char *at = words; (at = strstr(at, word)); at += n)
 		if ((at == words || at[-1] == ' ') && (!at[n] || at[n] == ' '))
 			return true;
@@ -61,7 +63,7 @@ void cpu_lacks(const char *then, const char *now, char *lacks, size_t size)
 
 		snprintf(word, sizeof(word), "%.*s", (int)length, at);
 		at += length;
-		if (!has_word(now, word, strlen(word)) && n + length + 3 < size)
+		if (!words_have(now, word) && n + length + 3 < size)
 			n += (size_t)snprintf(lacks + n, size - n, "%s%s",
 					      n ? ", " : "", word);
 	}

@@ -143,7 +143,7 @@ static int begin(struct saving *s, struct err *e)
 {
 	const struct limits *limits = &s->step->spec.limits;
 	struct image_options options = { .level = limits->compress,
-					 .buffer = memory_for_buffer(limits->buffer),
+					 .buffer = memory_for_buffer(limits->buffer, 0),
 					 .criu_first = !s->order.end };
 	char prefix[GENERATION_NAME_MAX + 1];
 	bool leans;
@@ -386,7 +386,7 @@ static int dump(struct saving *s, struct err *e)
 
 	s->start = clock_ns(CLOCK_MONOTONIC);
 	s->at_us = clock_ns(CLOCK_REALTIME) / 1000;
-	if (begin(s, e) < 0)
+	if (own_criu_wait(s->step->root, &s->order, e) < 0 || begin(s, e) < 0)
 		return -1;
 	tell(s, STATUS_FREEZING, "");
 	sink = image_writer_sink(s->writer);

@@ -3,7 +3,7 @@
  * What a program needs of the node that it goes on on: the files it has mapped,
  * which have to be the same (a library of another build has its code elsewhere,
  * and nobody but the program would notice), and the instructions that it may have
- * found its processor to have. Looked at before criu starts.
+ * found its processor to have; with mounts.c and room.c. Looked at before criu starts.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -144,7 +144,8 @@ int needs_find(const struct step *step, const pid_t *pids, int count,
 		if (m->needs[i].path)
 			m->needs[kept++] = m->needs[i];
 	m->need_count = kept;
-	return rc;
+	room_find(step->root, pids, count, m);
+	return rc < 0 ? -1 : mounts_find(step, pids, count, m, e);
 }
 
 /* ---- at a restore ------------------------------------------------------------------ */
@@ -203,6 +204,8 @@ int needs_met(const struct manifest *m, const char *node, struct err *e)
 	if (*lacks)
 		return err_set(e, "the processor of %s has no %s, which that of %s had and the program may use",
 			       node, lacks, m->node);
+	if (mounts_met(m, node, e) < 0)
+		return -1;
 	for (size_t i = 0; i < m->need_count; i++) {
 		const struct manifest_need *need = &m->needs[i];
 		bool there = read_build_id(need->path, id);

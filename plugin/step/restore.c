@@ -70,6 +70,8 @@ static int fits(const struct manifest *m, struct step *step, struct err *e)
 	      exchange_same(m->command, step->command)))
 		return err_set(e, "it is of the command '%.100s', and this step runs '%.100s'",
 			       m->command, step->command);
+	if (room_met(m, step, e) < 0)
+		return -1;
 	step->elsewhere = node_fits(m, step, e) < 0;
 	return step->elsewhere ? -1 : 0;
 }
@@ -128,20 +130,21 @@ struct tried {
 static pid_t try_generation(struct step *step, struct generation g,
 			    struct tried *tried, struct err *e)
 {
-	const struct image_options options = {
-		.buffer = memory_for_buffer(step->spec.limits.buffer)
-	};
+	struct image_options options = { .buffer = 0 };
 	struct restore r = { .step = step };
 	struct image_reader *reader = NULL;
 	int rc = -1;
 
 	if (generation_load(&step->store, g, geteuid(), &step->spec, &r.m, e) == 0 &&
-	    fits(&r.m, step, e) == 0 &&
-	    (reader = image_reader_open(step->store.dir, &r.m.set, &options, e)) &&
-	    (r.carried = carry_bring(step, &r.m, reader, e)) &&
-	    (r.rewind = rewind_begin(step, &r.m, e)) &&
-	    carry_finish(r.carried, e) == 0)
-		rc = run_criu(&r, reader, e);
+	    fits(&r.m, step, e) == 0) {
+		options.buffer = memory_for_buffer(step->spec.limits.buffer,
+						   (uint64_t)r.m.memory);
+		reader = image_reader_open(step->store.dir, &r.m.set, &options, e);
+		if (reader && (r.carried = carry_bring(step, &r.m, reader, e)) &&
+		    (r.rewind = rewind_begin(step, &r.m, e)) &&
+		    carry_finish(r.carried, e) == 0)
+			rc = run_criu(&r, reader, e);
+	}
 	image_reader_close(reader);
 	*tried = (struct tried){ r.m.calls, r.m.time, r.m.origin };
 	if (rc == 0) {
@@ -207,8 +210,9 @@ pid_t step_restore(struct step *step, struct err *e)
 		snprintf(e->text + n, sizeof(e->text) - n,
 			 "%sgeneration %d: %s", n ? "; " : "", list[i].number,
 			 reason.text);
-		/* An older one has less of the work, and another node has it all. */
-		if (step->elsewhere)
+		/* An older one has less of the work; the newest will do on another node,
+		 * or when the job has been given what it needs. */
+		if (step->elsewhere || step->unfit)
 			break;
 	}
 	return -1;

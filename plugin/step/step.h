@@ -278,11 +278,19 @@ bool blocker_connection(const char *table, unsigned long inode, char *text,
 /* Fills in m->processes. */
 int program_describe(const pid_t *pids, int count, struct manifest *m,
 		     struct err *e);
+/* The least that the images' buffer has. */
+#define BUFFER_LEAST (UINT64_C(4) << 20)
 /* Bytes the images' buffer may have: as set, or half of what is left to the
- * step. */
-uint64_t memory_for_buffer(uint64_t setting);
+ * step when the program has got `needed` bytes. */
+uint64_t memory_for_buffer(uint64_t setting, uint64_t needed);
 /* Bytes that the step may still take. */
 uint64_t memory_left(void);
+/* The lowest limit of the cgroups that the step is in; UINT64_MAX none. */
+uint64_t memory_limit(void);
+/* Bytes of memory and swap that there are; UINT64_MAX not known. */
+uint64_t memory_of_node(void);
+/* Bytes in use in the step's cgroup that are not page cache; 0 not known. */
+uint64_t memory_of_step(void);
 
 /* ---- files.h ---------------------------------------------------------------- */
 
@@ -322,6 +330,7 @@ struct step {
 	pid_t root;
 	struct generation restored; /* what it went on from; number 0: none */
 	bool elsewhere; /* not restored, since this node has not what it needs */
+	bool unfit; /* not restored, since the job has not, on any node */
 	int64_t restored_time; /* when that was taken, s since 1970 */
 	char command[256];
 	const char *program; /* the first word of it */
@@ -363,6 +372,15 @@ bool saving_late(const struct saving *s);
 void saving_cancel(struct saving *s);
 /* Waits for its end, and frees it. 0: published; -1: it was not. */
 int saving_end(struct saving *s, struct err *e);
+
+/* ---- own_criu.c ----------------------------------------------------------- */
+
+/*
+ * Waits while a criu that the program started itself is at work in the tree: for
+ * half of the time that order has at the most, when the step is to end, or 3 s.
+ * order->us gets less by that. -1: it is at work still.
+ */
+int own_criu_wait(pid_t root, struct order *order, struct err *e);
 
 /* ---- deadline.c ---------------------------------------------------------- */
 

@@ -27,6 +27,11 @@ void manifest_free(struct manifest *m)
 	for (size_t i = 0; i < m->need_count; i++)
 		free(m->needs[i].path);
 	free(m->needs);
+	for (size_t i = 0; i < m->mount_count; i++) {
+		free(m->mounts[i].point);
+		free(m->mounts[i].path);
+	}
+	free(m->mounts);
 	image_set_free(&m->set);
 	*m = (struct manifest){ .job = 0 };
 }
@@ -154,6 +159,18 @@ static const struct field cpu_fields[] = {
 	FIELD(manifest, TEXT, "cpu", cpu),
 };
 
+static const struct field host_fields[] = {
+	FIELD(manifest, INT64, "memory_bytes", memory),
+	FIELD(manifest, INT, "threads", threads),
+	FIELD(manifest, INT, "highest_pid", highest_pid),
+	FIELD(manifest, TEXT, "groups", groups),
+};
+
+static const struct field mount_fields[] = {
+	FIELD(manifest_mount, TEXT, "type", type),
+	FIELD(manifest_mount, TEXT, "source", source),
+};
+
 /* ---- writing ---------------------------------------------------------------- */
 
 static json_object *value(const struct field *f, const void *at)
@@ -279,8 +296,10 @@ static json_object *put_files(const struct manifest *m)
 static json_object *put_needs(const struct manifest *m)
 {
 	json_object *o = json_object_new_object(), *list = json_object_new_array();
+	json_object *mounts = json_object_new_array();
 
 	put(o, cpu_fields, COUNT(cpu_fields), m);
+	put(o, host_fields, COUNT(host_fields), m);
 	for (size_t i = 0; i < m->need_count; i++) {
 		json_object *need = json_object_new_object();
 
@@ -288,7 +307,16 @@ static json_object *put_needs(const struct manifest *m)
 		put(need, need_fields, COUNT(need_fields), &m->needs[i]);
 		json_object_array_add(list, need);
 	}
+	for (size_t i = 0; i < m->mount_count; i++) {
+		json_object *mount = json_object_new_object();
+
+		json_object_object_add(mount, "point", put_path(m->mounts[i].point));
+		json_object_object_add(mount, "path", put_path(m->mounts[i].path));
+		put(mount, mount_fields, COUNT(mount_fields), &m->mounts[i]);
+		json_object_array_add(mounts, mount);
+	}
 	json_object_object_add(o, "files", list);
+	json_object_object_add(o, "mounts", mounts);
 	return o;
 }
 
@@ -523,9 +551,9 @@ static int take_processes(const json_object *o, struct manifest *m,
 	return 0;
 }
 
-static char *take_path(const json_object *o)
+static char *take_path(const json_object *o, const char *name)
 {
-	cleanup_free char *text = take_copy(o, "path");
+	cleanup_free char *text = take_copy(o, name);
 
 	return text ? text_unescape(text) : NULL;
 }
@@ -540,7 +568,7 @@ static int take_files(const json_object *o, struct manifest *m, struct err *e)
 		struct manifest_file *f = &m->files[i];
 
 		f->path = take_path(json_object_array_get_idx(
-			json_object_object_get(o, "files"), i));
+			json_object_object_get(o, "files"), i), "path");
 		if (!f->path || *f->path != '/' || f->size < 0 ||
 		    f->digested < 0 || f->digested > f->size ||
 		    f->stream < 0 || f->stream >= (int)m->stream_count ||
@@ -549,6 +577,31 @@ static int take_files(const json_object *o, struct manifest *m, struct err *e)
 		    (f->name_of &&
 		     (!f->local || manifest_is_name(&m->files[f->name_of - 1]))))
 			return err_set(e, "the manifest's 'files' makes no sense");
+	}
+	return 0;
+}
+
+/* Not there in what sckpt wrote before it looked at more than files. */
+static int take_host(const json_object *needs, struct manifest *m, struct err *e)
+{
+	json_object *list;
+
+	if (!json_object_object_get_ex(needs, "mounts", &list))
+		return 0;
+	if (take(needs, host_fields, COUNT(host_fields), m, e) < 0 ||
+	    take_list(needs, "mounts", mount_fields, COUNT(mount_fields),
+		      sizeof(*m->mounts), MANIFEST_MOUNTS_MAX, (void **)&m->mounts,
+		      &m->mount_count, e) < 0)
+		return -1;
+	for (size_t i = 0; i < m->mount_count; i++) {
+		const json_object *o = json_object_array_get_idx(list, i);
+		struct manifest_mount *mount = &m->mounts[i];
+
+		mount->point = take_path(o, "point");
+		mount->path = take_path(o, "path");
+		if (!mount->point || *mount->point != '/' || !mount->path ||
+		    *mount->path != '/')
+			return err_set(e, "the manifest's 'mounts' makes no sense");
 	}
 	return 0;
 }
@@ -567,11 +620,11 @@ static int take_needs(const json_object *o, struct manifest *m, struct err *e)
 		return -1;
 	list = json_object_object_get(needs, "files");
 	for (size_t i = 0; i < m->need_count; i++) {
-		m->needs[i].path = take_path(json_object_array_get_idx(list, i));
+		m->needs[i].path = take_path(json_object_array_get_idx(list, i), "path");
 		if (!m->needs[i].path || *m->needs[i].path != '/')
 			return err_set(e, "the manifest's 'needs' makes no sense");
 	}
-	return 0;
+	return take_host(needs, m, e);
 }
 
 /* Names of files of the store: they are opened beside the manifest. */

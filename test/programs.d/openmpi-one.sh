@@ -4,4 +4,4 @@
 packages='openmpi-bin python3-mpi4py python3-numpy'
 version='mpirun.openmpi --version'
 
-work() { python3 ../programs.d/ring.py 800; }
+work() { python3 ../programs.d/ring.py 3200; }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the node that a job goes on on has not is found before criu starts, and
 named: then nothing is lost, and the job goes on once it is there."""
+import re
+
 import pytest
 
-from conftest import until
+from conftest import COMMAND, sh, until
 from test_faults import answer, order
 
 LIBRARY = "/usr/local/lib/needed.so"
@@ -31,13 +33,13 @@ def begin(cluster, library, options="-w n1"):
     return job
 
 
-def goes_to_n2(cluster, job):
+def goes_to_n2(cluster, job, only="ReqNodeList=n2"):
     """Checkpointed on n1, it may only run on n2."""
     order(cluster, job, "one")
     assert answer(cluster, job, "one") is None
     cluster.ctl(f"scontrol requeuehold {job.number}", user="root")
     until("it to be held", lambda: job.state == ["PENDING"])
-    cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n2; "
+    cluster.ctl(f"scontrol update job {job.number} {only}; "
                 f"scontrol release {job.number}; "
                 f"scontrol update job {job.number} StartTime=now+2", user="root")
 
@@ -107,3 +109,89 @@ def test_package_is_named(cluster):
         assert f", here of package {version}" in (cluster.home() / "err").read_text()
     finally:
         root(cluster, "n2", f"cp -p /root/kept {path}; rm /root/kept")
+
+
+# What the node of the checkpoint has and n2 has not: how n1 is made ready, how n2 is
+# spoilt and mended, options of the job, and what is said.
+EVERYWHERE = "mkdir -p /data /shared/data/in; touch /shared/data/in/file; chmod -R a+rwX /shared/data"
+MOUNT = EVERYWHERE + "; mountpoint -q /data || mount --bind /shared/data /data"
+LACKS = {
+    "mount": (MOUNT, "umount /data", MOUNT, "",
+              r"the program uses /data/in(/file)?, of the file system \S+ \(\S+\) that n1 has mounted on /data, "
+              "and nothing is mounted there on n2: mount it there"),
+    "memory": ("true", "echo 150M >/sys/fs/cgroup/memory/memory.limit_in_bytes",
+               "echo -1 >/sys/fs/cgroup/memory/memory.limit_in_bytes", "--mem=400M",
+               r"the program had 2\d\d MiB of memory in use, and the step may use 150 MiB here: give it more "
+               r"\(scontrol update job \d+ MinMemoryNode=\d+, or --mem of srun\)"),
+    "memory of the node": ("true", "echo 150M >/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                           "echo -1 >/sys/fs/cgroup/memory/memory.limit_in_bytes", "",
+                           r"the program had 2\d\d MiB of memory in use, and a cgroup of n2 lets the step have 150 MiB"),
+    "threads": ("true", "echo $(($(cat /sys/fs/cgroup/pids/pids.current) + 30)) >/sys/fs/cgroup/pids/pids.max",
+                "echo max >/sys/fs/cgroup/pids/pids.max", "",
+                r"the program has 4\d processes and threads, and a cgroup of n2 leaves room for \d+: raise its pids.max"),
+    "groups": ("true", "gpasswd -d user1 project", "usermod -aG project user1", "", "only root can change a program's groups, and its user is not in 2001 \\(project\\) any more: "
+               "have it as before, or start afresh"),
+}
+JOBS_OWN = ("memory", "groups")
+USER = """import os, threading, time
+what = "{what}"
+if what == "mount":
+    os.chdir("/data/in")
+    kept = open("/data/in/file")
+if what.startswith("memory"):
+    kept = bytearray(b"x" * (200 << 20))
+if what == "threads":
+    for _ in range(40):
+        threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+for i in range(1, 101):
+    print("line", i, flush=True)
+    time.sleep(0.1)
+"""
+
+
+def join(cluster, command):
+    """slurmctld says which groups a user is in, and remembers it."""
+    for node in ("ctl", "n1", "n2"):
+        root(cluster, node, command)
+    sh(COMMAND, "restart", "ctl")
+    until("slurmctld to answer", lambda: cluster.ctl("scontrol ping", check=False).returncode == 0)
+
+
+@pytest.fixture(params=LACKS)
+def lacks(cluster, request):
+    ready, spoil, mend, options, text = LACKS[request.param]
+    root(cluster, "n1", ready)
+    if request.param == "groups":
+        join(cluster, "groupadd -g 2001 project; usermod -aG project user1")
+    if request.param == "mount":
+        root(cluster, "n2", EVERYWHERE)
+    (cluster.home() / "program.py").write_text(USER.format(what=request.param))
+    yield request.param, spoil, mend, options, text
+    if request.param == "groups":
+        return join(cluster, "groupdel project")
+    root(cluster, "n2", mend)
+    for node in ("n1", "n2"):
+        root(cluster, node, "! mountpoint -q /data || umount /data; rm -rf /shared/data; rmdir /data || true")
+
+
+def test_lacks(cluster, lacks):
+    """Refused before criu starts, named, held; and once it is there the job goes on."""
+    what, spoil, mend, options, text = lacks
+    job = cluster.submit(cluster.script("job.sh", "exec python3 program.py\n"),
+                         options=f"--requeue --checkpoint -e err {options} "
+                         + ("-x n2" if what in JOBS_OWN else "-w n1"))
+    job.wait_output("^line 10$")
+    change = join if what == "groups" else lambda c, command: root(c, "n2", command)
+    if what != "mount":
+        change(cluster, spoil)
+    # What another node would not have either does not keep the job from this one.
+    goes_to_n2(cluster, job, "ExcNodeList=n1" if what in JOBS_OWN else "ReqNodeList=n2")
+    until("it to be held again", lambda: held(job) and job.record()["restart_cnt"] == 2)
+    said = (cluster.home() / "err").read_text()
+    assert re.search(text, said), said
+    assert "criu" not in said and job.record()["excluded_nodes"] in ("", "n1")
+    change(cluster, mend)
+    cluster.ctl(f"scontrol release {job.number}; "
+                f"scontrol update job {job.number} StartTime=now", user="root")
+    assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]

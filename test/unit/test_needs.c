@@ -2,6 +2,7 @@
 #include <elf.h>
 #include <stdio.h>
 
+#include "cgroup.h"
 #include "needs.h"
 #include "unit.h"
 
@@ -97,11 +98,54 @@ static void processors(void **state)
 	assert_string_equal(lacks, "sse");
 }
 
+static void mounts(void **state)
+{
+	/* Of a running system; the last has a root of its own and a blank in its name. */
+	char text[] =
+		"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+		"23 22 0:20 / /data rw shared:2 master:7 - nfs4 server:/export rw,vers=4.2\n"
+		"24 23 0:21 / /data/deep rw - tmpfs tmpfs rw\n"
+		"25 22 0:22 / /data rw - lustre 10.0.0.1@tcp:/l1 rw\n"
+		"26 22 8:1 /srv/x /mnt/a\\040b rw,relatime - ext4 /dev/sdb1 rw\n"
+		"this is no mount\n"
+		"27 22 8:1 / /cut rw";
+	struct mount_line lines[8];
+	const size_t n = mountinfo_parse(text, lines, 8);
+
+	(void)state;
+	assert_int_equal(n, 5);
+	assert_string_equal(lines[1].type, "nfs4");
+	assert_string_equal(lines[1].source, "server:/export");
+	assert_string_equal(mount_of(lines, n, "/data/x")->type, "lustre");
+	assert_string_equal(mount_of(lines, n, "/data")->type, "lustre");
+	assert_string_equal(mount_of(lines, n, "/data/deep/x")->type, "tmpfs");
+	assert_string_equal(mount_of(lines, n, "/database")->point, "/");
+	assert_string_equal(mount_of(lines, n, "/")->point, "/");
+	assert_string_equal(mount_of(lines, n, "/mnt/a b/c")->source, "/dev/sdb1");
+	assert_null(mount_of(lines, 0, "/data"));
+}
+
+static void memory_stat(void **state)
+{
+	const char *v1 = "cache 1\nrss 12\ntotal_rss 34\ntotal_rss_huge 56\ntotal_shmem 78\n",
+		   *v2 = "anon 90\nanon_thp 1\nshmem 23\nshmem_thp 4\n";
+
+	(void)state;
+	assert_int_equal(cgroup_stat(v1, "rss"), 12);
+	assert_int_equal(cgroup_stat(v1, "total_rss"), 34);
+	assert_int_equal(cgroup_stat(v1, "total_shmem"), 78);
+	assert_int_equal(cgroup_stat(v2, "anon"), 90);
+	assert_int_equal(cgroup_stat(v2, "shmem"), 23);
+	assert_int_equal(cgroup_stat(v2, "total_rss"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(build_ids),
 		cmocka_unit_test(processors),
+		cmocka_unit_test(mounts),
+		cmocka_unit_test(memory_stat),
 	};
 
 	return cmocka_run_group_tests_name("needs", tests, NULL, NULL);

@@ -518,10 +518,12 @@ static void a_newer_format_is_refused(void **state)
 	assert_int_equal(manifest_parse("null", &m, &e), -1);
 }
 
-static void nulls_in_a_manifest(void **state)
+static void what_a_manifest_may_lack(void **state)
 {
 	struct manifest m = some_manifest(1, 0), back;
 	struct manifest_process p = { 1000, 1, 4096, "sh", NULL, NULL };
+	struct manifest_mount mount = { (char *)"/a b", (char *)"/a b/%", "nfs4",
+					"server:/export" };
 	struct err e = { "" };
 	cleanup_free char *text = NULL;
 	char *at;
@@ -530,9 +532,39 @@ static void nulls_in_a_manifest(void **state)
 	snprintf(m.set.meta, sizeof(m.set.meta), "1-0.meta");
 	m.processes = &p;
 	m.process_count = 1;
+	m.mounts = &mount;
+	m.mount_count = 1;
+	m.memory = 1 << 20;
+	m.threads = 3;
+	m.highest_pid = 1004;
+	snprintf(m.groups, sizeof(m.groups), "1001 2001");
 	text = manifest_text(&m, &e);
 	assert_int_equal(manifest_parse(text, &back, &e), 0);
+	assert_int_equal(back.memory, 1 << 20);
+	assert_int_equal(back.threads, 3);
+	assert_int_equal(back.highest_pid, 1004);
+	assert_string_equal(back.groups, "1001 2001");
+	assert_int_equal(back.mount_count, 1);
+	assert_string_equal(back.mounts[0].point, "/a b");
+	assert_string_equal(back.mounts[0].path, "/a b/%");
+	assert_string_equal(back.mounts[0].source, "server:/export");
 	manifest_free(&back);
+	/* What older builds wrote. */
+	at = strstr(text, "\"mounts\"");
+	assert_non_null(at);
+	at[1] = 'M';
+	assert_int_equal(manifest_parse(text, &back, &e), 0);
+	assert_int_equal(back.memory, 0);
+	assert_int_equal(back.mount_count, 0);
+	manifest_free(&back);
+	at[1] = 'm';
+	/* One that lies. */
+	at = strstr(text, "\"\\/a%20b\"");
+	assert_non_null(at);
+	memcpy(at, "\"aa", 3);
+	assert_int_equal(manifest_parse(text, &back, &e), -1);
+	says(e, "'mounts' makes no sense");
+	memcpy(at, "\"\\/", 3);
 	at = strstr(text, "\"command\": \"\", ");
 	assert_non_null(at);
 	memcpy(at, "\"command\":null,", 15);
@@ -1073,7 +1105,7 @@ int main(void)
 		STEP_TEST(seal_needs_munged),
 		STEP_TEST(newest_first),
 		cmocka_unit_test(a_newer_format_is_refused),
-		cmocka_unit_test(nulls_in_a_manifest),
+		cmocka_unit_test(what_a_manifest_may_lack),
 		STEP_TEST(one_claimant),
 		STEP_TEST(late_writers_do_not_count),
 		STEP_TEST(next_removes_what_is_unfinished),

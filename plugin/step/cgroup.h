@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The cgroup that this process is in (cgroup.c). */
+#ifndef SCKPT_CGROUP_H
+#define SCKPT_CGROUP_H
+
+#include "sckpt/base.h"
+
+#define CGROUP_PATH_MAX 4096
+
+/* The directory of the group that has this controller; false: there is none. */
+bool cgroup_find(const char *controller, char dir[CGROUP_PATH_MAX]);
+/* dir becomes the group above; false at the top, which has no limits. */
+bool cgroup_up(char *dir);
+/* The number in a file of the group; false where it is not there, or is "max". */
+bool cgroup_number(const char *dir, const char *name, uint64_t *value);
+/* Pure. A number of memory.stat's text, in bytes; 0 where it is not there. */
+uint64_t cgroup_stat(const char *text, const char *name);
+
+#endif

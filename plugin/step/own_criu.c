@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A program may call criu itself, as a Java VM with CRaC does. Two cannot have the same
+ * process at once: what the program's has is traced, and what it restores is not yet
+ * whole. So a dump waits for it.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "step.h"
+
+#define LOOK_NS (20 * 1000000)
+/* Nobody is served meanwhile. */
+#define WAIT_US (3 * 1000000)
+
+/* One that has processes of others; not a service that waits, or criu check. */
+static bool is_at_work(pid_t pid, char *does, size_t size)
+{
+	static const char *const commands[] = { "dump", "pre-dump", "restore", "swrk" };
+	cleanup_free char *name = NULL, *words = NULL;
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if (file_read(AT_FDCWD, path, 64, &name, NULL) < 0 || strcmp(name, "criu\n"))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	/* One that has ended has no words. */
+	n = file_read(AT_FDCWD, path, 1 << 22, &words, NULL);
+	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(words + at) + 1)
+		for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+			if (!strcmp(words + at, commands[i])) {
+				snprintf(does, size, "%s", commands[i]);
+				return true;
+			}
+	return false;
+}
+
+static pid_t find(pid_t root, char *does, size_t size, struct err *e)
+{
+	cleanup_free pid_t *pids = NULL;
+	int count = program_tree(root, &pids, e);
+
+	for (int i = 0; i < count; i++)
+		if (is_at_work(pids[i], does, size))
+			return pids[i];
+	return count < 0 ? -1 : 0;
+}
+
+int own_criu_wait(pid_t root, struct order *order, struct err *e)
+{
+	const struct timespec look = { .tv_nsec = LOOK_NS };
+	const int64_t start = clock_ns(CLOCK_MONOTONIC);
+	/* At the end Slurm sets the time, and the dump needs some of it. */
+	const int64_t most = order->end && order->us ? order->us / 2 : WAIT_US;
+	int64_t waited;
+	char does[16];
+	pid_t pid;
+
+	while ((pid = find(root, does, sizeof(does), e)) > 0) {
+		waited = (clock_ns(CLOCK_MONOTONIC) - start) / 1000;
+		if (waited > most)
+			return err_set(e, "the program's own criu (process %d, criu %s) is at work, and two cannot have the same processes at once: try again when it has ended",
+				       pid, does);
+		nanosleep(&look, NULL);
+	}
+	waited = (clock_ns(CLOCK_MONOTONIC) - start) / 1000;
+	if (order->us)
+		order->us = order->us > waited ? order->us - waited : 1;
+	return pid;
+}

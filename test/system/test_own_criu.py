@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A program that calls criu itself, with the capability that the step was given, as
+Java VMs with CRaC do: its dumps and ours do not disturb each other."""
+import re
+
+from conftest import until
+from test_faults import answer
+
+COUNTER = """import os, time
+i = 0
+while True:
+    i += 1
+    open("count.new", "w").write(str(i))
+    os.rename("count.new", "count")
+    time.sleep(0.02)
+"""
+# The last argument holds criu up while it has the child.
+JOB = """setsid python3 counter.py >/dev/null 2>&1 </dev/null &
+child=$!
+for i in $(seq 100000); do
+    echo line $i
+    sleep 0.1
+    if [ -e dump ]; then
+        export HOLD=$(cat dump); rm dump; rm -rf img; mkdir img
+        criu dump --unprivileged -t $child --leave-running -D img -o log --action-script $PWD/hold.sh
+        echo own dump $?
+    fi
+    if [ -e restore ]; then
+        rm restore; kill -9 $child; wait $child 2>/dev/null
+        while [ -e /proc/$child ]; do sleep 0.01; done
+        cp count before
+        criu restore --unprivileged -D img -o log -d
+        echo own restore $?
+    fi
+    [ ! -e end ] || exit 0
+done
+"""
+
+
+class Program:
+    def __init__(self, cluster):
+        self.cluster, self.home = cluster, cluster.home()
+        (self.home / "counter.py").write_text(COUNTER)
+        cluster.script("hold.sh", '[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ] || '
+                       '{ : >${0%/*}/held; sleep $HOLD; }\n')
+        self.job = cluster.submit(cluster.script("job.sh", JOB),
+                                  options="--requeue --checkpoint -e err")
+        self.job.wait_output("^line 5$")
+        self.dumps = self.restores = 0
+
+    def count(self):
+        return int((self.home / "count").read_text())
+
+    def begin(self, seconds):
+        (self.home / "held").unlink(missing_ok=True)
+        (self.home / "dump").write_text(str(seconds))
+        self.dumps += 1
+        until("its criu to have the child", (self.home / "held").exists)
+
+    def done(self):
+        def said():
+            return re.findall(r"^own (\w+) (\d+)$", self.job.text(), re.M)
+        until("its criu to end", lambda: len(said()) == self.dumps + self.restores)
+        assert all(rc == "0" for _, rc in said()), said()
+        n = self.count()
+        until("the child to go on", lambda: self.count() > n + 3)
+
+    def dump(self):
+        self.begin(0)
+        self.done()
+
+    def restore(self):
+        """The child goes back to its own checkpoint, and on from there."""
+        n = self.count()
+        until("the child to go on", lambda: self.count() > n + 50)
+        (self.home / "restore").touch()
+        self.restores += 1
+        until("its criu to begin", lambda: not (self.home / "restore").exists())
+        self.done()
+        assert self.count() < int((self.home / "before").read_text()) + 1000
+
+    def end(self):
+        (self.home / "end").touch()
+        assert self.job.wait_end() == ["COMPLETED"]
+        lines = [l for l in self.job.text().splitlines() if not l.startswith("own")]
+        assert lines == [f"line {i}" for i in range(1, len(lines) + 1)]
+
+
+def saved(cluster, job, name):
+    node = job.node
+    store = cluster.inside(job.store())
+    cluster.run(node, f"umask 077; echo {name} >{store}/request")
+    cluster.ctl(f"scancel -s URG --batch {job.number}", user=job.user)
+    return answer(cluster, job, name)
+
+
+def test_before_and_after(cluster):
+    p = Program(cluster)
+    assert saved(cluster, p.job, "before") is None
+    p.dump()
+    assert saved(cluster, p.job, "between") is None
+    p.restore()
+    p.job.preempt()
+    p.dump()
+    p.restore()
+    assert saved(cluster, p.job, "after") is None
+    p.end()
+
+
+def test_at_the_same_time(cluster):
+    p = Program(cluster)
+    p.begin(1)
+    assert saved(cluster, p.job, "waits") is None
+    p.done()
+    p.begin(6)
+    why = saved(cluster, p.job, "refused")
+    assert re.fullmatch(r"the program's own criu \(process \d+, criu dump\) is at work, and two cannot "
+                        "have the same processes at once: try again when it has ended", why)
+    p.done()
+    p.begin(1.5)
+    p.job.preempt()
+    p.done()
+    p.restore()
+    p.end()
