@@ -377,6 +377,12 @@ struct spec {
 	bool resume; /* the store holds something to restore */
 	bool done; /* the program has ended in an earlier run: it is not run again */
 	int tasks; /* of the step on this node */
+	int nodes; /* of the step */
+	int part; /* this node's place among them, from 0 */
+	uint32_t launch; /* the same on all of them, and another when the step is
+			  * launched again */
+	uint32_t token; /* of a script's srun call: of the frames of what it says; 0 none */
+	bool frame_out, frame_err; /* its output, its errors go through sckpt-srun */
 	int control; /* descriptor of the control socket */
 	int links; /* where the tasks of a step with several send their links to
 		    * its supervisor, see tasks.h; else -1 */
@@ -385,8 +391,9 @@ struct spec {
 };
 
 #define TASKS_MAX 1024 /* of a step on one node */
+#define NODES_MAX 65536 /* of a step */
 
-#define SPEC_ARGS_MAX 48
+#define SPEC_ARGS_MAX 56
 /* Argument strings for spec in argv[0..n), NULL after the last; memory is
  * malloc'ed, spec_args_free() frees it. Returns n. */
 int spec_args(const struct spec *spec, char *argv[SPEC_ARGS_MAX + 1],
@@ -408,11 +415,12 @@ int spec_parse(int argc, char *const argv[], struct spec *spec, struct err *e);
  * Slurm counts from 0 again in every run of the job. */
 #define CALL_STEP "srun-"
 
-/* --checkpoint-step=NAME[,afresh], which sckpt-client gives to srun. */
+/* --checkpoint-step=NAME[,token=HEX][,afresh], which sckpt-client gives to srun. */
 struct call_step {
 	char name[32]; /* CALL_STEP and a number; "" not given */
 	bool afresh; /* what lies there may be of another command: then it is
 		      * set aside, and the step starts afresh */
+	uint32_t token; /* see struct spec */
 };
 int call_step_parse(const char *text, struct call_step *step, struct err *e);
 
@@ -440,10 +448,16 @@ enum control_kind {
 	CONTROL_SAVED, /* agent: dumped, and durable; `text` "end": it is gone */
 	CONTROL_REFUSED, /* agent: no dump, `text` says why; it goes on */
 	CONTROL_LOST, /* agent: nothing could be restored, `text` says why; `value`
-		       * is 1 when it may be possible on another node */
+		       * is 1 when it may be possible on another node than `node`,
+		       * -1: the step's first node cares for all */
 	CONTROL_NOTE, /* agent: it goes on, and `text` is worth telling */
 	CONTROL_KEEP, /* supervisor, to ENDED: `value`, an enum ending of policy.h,
 		       * is what is to be remembered of it */
+	CONTROL_FOLLOW, /* supervisor, not of the step's first node: to do what that
+			 * one says, for Slurm has sent signal `value` */
+	CONTROL_PASS, /* agent, to FOLLOW: the signal is the program's, if `value` is 0; the
+		       * first node's supervisor: SIGTERM is on all nodes */
+	CONTROL_WAKE, /* agent of the first node: the others are to look at what it says */
 	CONTROL_EVENT, /* agent: a checkpoint or a restore, in words; `value` is
 			* the generation */
 	CONTROL_SIZE /* agent: how long a dump would take now; `text`: that it
@@ -466,10 +480,11 @@ struct control {
 	 * seconds since 1970; 0 none */
 	int64_t touched;
 	int64_t monotonic, boottime;
-	/* Microseconds. STOP: the dump is given up after so long, 0 never; SAVED:
+	/* Microseconds. STOP, FOLLOW: the dump is given up after so long, 0 never; SAVED:
 	 * it took so long; SIZE: it would. */
 	int64_t us;
 	char request[40]; /* STOP: id of the request it answers, or "" */
+	char node[256]; /* LOST */
 	char text[640];
 };
 
@@ -480,6 +495,12 @@ struct link_message {
 
 /* A store that hangs must not keep a job from starting that was never stopped. */
 #define VERDICT_TIMEOUT_MS 10000
+/* Of a step on several nodes the others wait for the first one, whose TaskProlog and
+ * mounts may take their time. */
+static inline int verdict_timeout_ms(const struct spec *spec)
+{
+	return spec->part ? 6 * VERDICT_TIMEOUT_MS : VERDICT_TIMEOUT_MS;
+}
 
 int control_send(int fd, const struct control *msg, struct err *e);
 /* Returns 1 on a message, 0 when the peer is gone or timeout_ms (-1: none)

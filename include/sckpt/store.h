@@ -100,6 +100,78 @@ struct generation {
 	int number, run;
 };
 
+/* ---- steps on several nodes (parts.c) -------------------------------------- */
+
+/*
+ * The first node has the step's directory, node k of them "node.<k>" in that, each with
+ * its claims, logs and generations. Those of one number and run are a set, which is one
+ * generation of the step, and counts when all of them are there. The first node's
+ * supervisor and agent decide what all do, and say so in the step's directory; the
+ * others answer in their own. Who can write there is the job's user.
+ */
+
+/* How many nodes the step's generations are of; 1 where nothing is noted. */
+int store_nodes(const struct store *store);
+int store_note_nodes(const struct store *store, int nodes, struct err *e);
+/* Opens the directory of node `part`, from 1. -1: errno is ENOENT when it is not there. */
+int part_open(const struct store *store, int part, bool make, struct store *at,
+	      struct err *e);
+
+enum set_word {
+	SET_START = 1, /* this run begins the step; `resume`: from `generation`, or an
+			* older one */
+	SET_UNPROTECTED, /* it is not protected */
+	SET_RESTORE, /* all restore `generation`, and wait before the program runs */
+	SET_RUN, /* all have: it runs */
+	SET_AFRESH, /* none could be restored: all start from the begin */
+	SET_LOST, /* none could be, and the step does not start */
+	SET_DUMP, /* all dump, as `generation` */
+	SET_WHOLE, /* all have: it counts */
+	SET_FAILED, /* not all have: it does not */
+	SET_PASS, /* SIGTERM is the program's */
+	SET_ASK, /* is the node there? */
+	SET_OVER /* the programs have ended on all nodes, or will not be saved again */
+};
+
+/* What the first node has said last. */
+struct set_order {
+	uint32_t launch; /* of the step, as in struct spec */
+	int run, number; /* of the job; of the order in that run, from 1 */
+	enum set_word word;
+	struct generation generation;
+	bool resume, end; /* DUMP: the step ends with it */
+	char reason[80], request[40]; /* DUMP: as in struct order */
+	char text[640]; /* why */
+	int64_t age; /* not stored: how long ago, in ns, by the file server's clock */
+};
+
+/* What a node has said last. */
+struct set_answer {
+	int run, number; /* of the order */
+	enum { SET_BEGUN = 1, SET_DONE, SET_REFUSED } state;
+	bool elsewhere; /* REFUSED: another node may have what this one has not */
+	bool over; /* its programs have ended */
+	int status; /* then */
+	int64_t resident, stored; /* DONE: of its part of a set */
+	char node[256];
+	char text[640]; /* REFUSED: why */
+};
+
+/* In the step's directory, and in the node's own. */
+int set_order_write(const struct store *store, const struct set_order *o,
+		    struct err *e);
+int set_answer_write(const struct store *part, const struct set_answer *a,
+		     struct err *e);
+/* By names, as of this moment on a network file system too. 1, 0 there is none (of this
+ * launch), -1. */
+int set_order_read(const struct spec *spec, struct set_order *o, struct err *e);
+int set_answer_read(const struct store *store, int part, struct set_answer *a,
+		    struct err *e);
+/* Has that node claimed the run? Else it is not protected, or not there yet. */
+bool part_claimed(const struct store *store, int part, int run);
+/* Is node part's there? */
+bool set_has(const struct store *store, int part, struct generation g);
+
 #define GENERATION_NAME_MAX 31
 /* "<number>-<run>": how its files' names begin. */
 void generation_name(struct generation g, char name[GENERATION_NAME_MAX + 1]);
@@ -108,6 +180,9 @@ void generation_name(struct generation g, char name[GENERATION_NAME_MAX + 1]);
  * Returns how many. */
 int store_generations(const struct store *store, struct generation **list,
 		      struct err *e);
+/* The same of this directory alone: parts of sets that are not complete, too. */
+int store_published(const struct store *store, struct generation **list,
+		    struct err *e);
 /* The number for the next one: no file has it yet. Also removes what dead
  * writers of this run and earlier ones left unfinished. */
 int store_next(const struct store *store, int run, struct err *e);
@@ -208,6 +283,8 @@ struct manifest {
 	uint32_t job;
 	uid_t uid;
 	int generation;
+	int nodes, part; /* of a step on several nodes: how many, and which of them
+			  * this is of; else 0 */
 	int run; /* restart count of the job when it was dumped */
 	int parent; /* generation whose packs it leans on; 0 none */
 	int criu_version;
@@ -284,6 +361,12 @@ int generation_take_file(const struct store *store, struct generation g,
 int file_check(int fd, const struct manifest_file *f, struct err *e);
 /* Takes those files away again: m is not published. */
 void generation_drop_files(const struct store *store, const struct manifest *m);
+/* A published one is not there any more; its other files are the caller's. */
+int generation_withdraw(const struct store *store, struct generation g,
+			struct err *e);
+/* Adds to m, of the first node, what the other nodes' parts of the set are. */
+int set_sum(const struct store *store, struct generation g, struct manifest *m,
+	    struct err *e);
 /* Its manifest only, unchecked: for lists. */
 int generation_peek(const struct store *store, struct generation g,
 		    struct manifest *m, struct err *e);
@@ -307,6 +390,13 @@ void store_speed_note(const struct store *store, double speed);
  */
 int store_retain(const struct store *store, int keep, int run,
 		 const struct generation *restored, struct err *e);
+/* With no set under way: removes the first node's parts of sets that are not
+ * complete. */
+int store_retain_parts(const struct store *store, struct err *e);
+/* Another node's directory: removes parts of sets that the first node has not (any
+ * more). */
+int part_retain(const struct store *store, const struct store *first,
+		struct err *e);
 /* Removes a generation, and the packs that only it used. A crash in between
  * leaves packs that nobody uses, which the next removal takes. */
 int generation_remove(const struct store *store, struct generation g,

@@ -1,23 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What srun's plugin and the step's helpers share of a script's srun calls. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "sckpt/base.h"
 
 int call_step_parse(const char *text, struct call_step *step, struct err *e)
 {
-	static const char afresh[] = ",afresh";
+	static const char afresh[] = ",afresh", token[] = ",token=";
 	size_t prefix = strlen(CALL_STEP), digits, n;
-	struct call_step new = { "", false };
+	struct call_step new = { "", false, 0 };
+	const char *rest;
 
 	if (!text || strncmp(text, CALL_STEP, prefix))
 		goto bad;
 	digits = strspn(text + prefix, "0123456789");
 	n = prefix + digits;
-	if (!digits || digits > 9 || (text[n] && strcmp(text + n, afresh)))
+	rest = text + n;
+	if (!strncmp(rest, token, strlen(token))) {
+		rest += strlen(token);
+		if (strspn(rest, "0123456789abcdef") != 8)
+			goto bad;
+		new.token = (uint32_t)strtoul(rest, NULL, 16);
+		rest += 8;
+	}
+	if (!digits || digits > 9 || (*rest && strcmp(rest, afresh)))
 		goto bad;
 	memcpy(new.name, text, n);
-	new.afresh = text[n] != '\0';
+	new.afresh = *rest != '\0';
 	*step = new;
 	return 0;
 bad:

@@ -59,6 +59,12 @@ static const struct field {
 	FIELD(FLAG, "resume", resume),
 	FIELD(FLAG, "done", done),
 	FIELD(NUMBER, "tasks", tasks),
+	FIELD(NUMBER, "nodes", nodes),
+	FIELD(NUMBER, "part", part),
+	FIELD(UNSIGNED, "launch", launch),
+	FIELD(UNSIGNED, "token", token),
+	FIELD(FLAG, "frame-out", frame_out),
+	FIELD(FLAG, "frame-err", frame_err),
 	FIELD(NUMBER, "control", control),
 	FIELD(NUMBER, "links", links),
 	FIELD(NUMBER, "joins", joins),
@@ -185,8 +191,8 @@ int spec_parse(int argc, char *const argv[], struct spec *spec, struct err *e)
 {
 	int n;
 
-	*spec = (struct spec){ .restart = -1, .tasks = 1, .control = -1,
-			       .links = -1, .joins = -1 };
+	*spec = (struct spec){ .restart = -1, .tasks = 1, .nodes = 1,
+			       .control = -1, .links = -1, .joins = -1 };
 	for (n = 0; n < argc && strcmp(argv[n], "--"); n++) {
 		const char *eq = strchr(argv[n], '=');
 		size_t i = 0;

@@ -266,6 +266,8 @@ static int outcome(struct asking *a, const struct status *s)
 	if (step_load(a->step, &a->store, s->generation, &m, &e) < 0)
 		return complain(EXIT_FAILED, "step %s says it has saved generation %d, and it cannot be read: %s",
 				a->name, s->generation.number, e.text);
+	if (!a->o->json) /* there it is the manifest */
+		set_sum(&a->store, s->generation, &m, NULL);
 	report(a, s, &m);
 	manifest_free(&m);
 	return EXIT_OK;

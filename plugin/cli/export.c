@@ -168,7 +168,10 @@ int cmd_export(const struct options *o)
 		rc = complain(EXIT_DAMAGED, "%s: %s; sckpt verify %s tells more",
 			      name, e.text, name);
 	} else {
-		if (export(o->argv[1], &c.store, &m, &bytes, &e) < 0)
+		if (m.nodes)
+			rc = complain(EXIT_FAILED, "%s: it is of a step on %d nodes, and only one node's images can be exported",
+				      name, m.nodes);
+		else if (export(o->argv[1], &c.store, &m, &bytes, &e) < 0)
 			rc = complain(EXIT_FAILED, "%s: %s", name, e.text);
 		else if (!o->json) {
 			size_print(bytes, size);

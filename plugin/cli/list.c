@@ -55,6 +55,7 @@ static void add_json(struct listing *l, const struct spec *step,
 		put(o, "node", m->node);
 		put(o, "reason", m->reason);
 		put(o, "command", m->command);
+		put_number(o, "nodes", m->nodes ? m->nodes : 1);
 		put_number(o, "processes", (int64_t)m->process_count);
 		put_number(o, "resident_bytes", m->resident);
 		put_number(o, "image_bytes", (int64_t)m->set.bytes);
@@ -115,7 +116,10 @@ static void add_step(struct listing *l, const struct spec *step,
 
 		if (id && id->generation && id->generation != list[i].number)
 			continue;
-		if ((rc = generation_peek(&store, list[i], &m, &e)) < 0) {
+		rc = generation_peek(&store, list[i], &m, &e);
+		if (rc == 0 && (rc = set_sum(&store, list[i], &m, &e)) < 0)
+			manifest_free(&m);
+		if (rc < 0) {
 			id_print(step, list[i].number, name);
 			complain(0, "%s: %s; sckpt verify %s tells more", name,
 				 e.text, name);

@@ -71,12 +71,38 @@ static void print_processes(struct manifest *m)
 
 /* ---- all of it -------------------------------------------------------------------- */
 
-static void print_all(const struct spec *step, struct manifest *m,
-		      const char *state)
+/* "n1,n2, 20 MiB resident, 3 MiB stored" */
+static void print_set(const struct store *store, const struct manifest *first,
+		      char *text, size_t size)
 {
+	struct manifest sum = { .nodes = first->nodes,
+				.resident = first->resident };
+	const struct generation g = { first->generation, first->run };
+	char resident[16], stored[16];
+	struct err e = { "" };
+
+	sum.set.stored = first->set.stored;
+	memcpy(sum.node, first->node, sizeof(sum.node));
+	if (set_sum(store, g, &sum, &e) < 0) {
+		snprintf(text, size, "%s", e.text);
+		return;
+	}
+	size_print((uint64_t)sum.resident, resident);
+	size_print(sum.set.stored, stored);
+	snprintf(text, size, "%.200s, %s resident, %s stored", sum.node, resident,
+		 stored);
+}
+
+static void print_all(const struct spec *step, const struct store *store,
+		      struct manifest *m, const char *state)
+{
+	char all[300] = "";
+
 	char a[32], b[32], c[32];
 	bool first = true;
 
+	if (m->nodes)
+		print_set(store, m, all, sizeof(all));
 	line("job", "%u.%s on cluster %s (%s)", step->job, step->step,
 	     step->cluster, state);
 	line("generation", "%d, of run %d of the job", m->generation, m->run);
@@ -95,6 +121,9 @@ static void print_all(const struct spec *step, struct manifest *m,
 	size_print(m->set.stored, c);
 	line("memory", "%s resident, %s of images, %s stored for this generation",
 	     a, b, c);
+	if (m->nodes)
+		line("nodes", "%d, and this is what the first of them has; together: %s",
+		     m->nodes, all);
 	if (m->parent)
 		line("leans on", "generation %d", m->parent);
 	for (size_t i = 0; i < m->stream_count; i++) {
@@ -184,7 +213,7 @@ int cmd_show(const struct options *o)
 			print_json(&m, state, c.store.path,
 				   sealed ? NULL : unsealed.text);
 		else
-			print_all(&c.step, &m, state);
+			print_all(&c.step, &c.store, &m, state);
 		manifest_free(&m);
 		jobs_free(&jobs);
 	}

@@ -12,17 +12,20 @@ struct verdict {
 	const struct options *o;
 	json_object *list, *faults; /* of the generation at hand */
 	char id[ID_TEXT_MAX];
+	char part[24]; /* which node's; "" the first one's, or the only one's */
 	int checked, damaged, bad_here;
 };
 
 static void fault(struct verdict *v, const char *file, const char *what)
 {
 	json_object *o = json_object_new_object();
+	char name[320];
 
 	v->bad_here++;
 	if (!v->o->json)
-		complain(0, "%s: %s: %s", v->id, file, what);
-	json_object_object_add(o, "file", json_object_new_string(file));
+		complain(0, "%s: %s%s: %s", v->id, v->part, file, what);
+	snprintf(name, sizeof(name), "%s%s", v->part, file);
+	json_object_object_add(o, "file", json_object_new_string(name));
 	json_object_object_add(o, "fault", json_object_new_string(what));
 	json_object_array_add(v->faults, o);
 }
@@ -126,17 +129,15 @@ static void check_files(struct verdict *v, const struct store *store,
 		fault(v, m->set.meta, e.text);
 }
 
-static void check_generation(struct verdict *v, const struct spec *step,
-			     const struct store *store, struct generation g)
+/* Of a step on several nodes each has its own; what is wrong with it is told by a name
+ * below the step's directory. */
+static void check_part(struct verdict *v, const struct spec *step,
+		       const struct store *store, struct generation g)
 {
-	json_object *o = json_object_new_object();
 	char name[GENERATION_NAME_MAX + 1], file[GENERATION_NAME_MAX + 8];
 	struct err e = { "" };
 	struct manifest m;
 
-	id_print(step, g.number, v->id);
-	v->bad_here = 0;
-	v->faults = json_object_new_array();
 	generation_name(g, name);
 	snprintf(file, sizeof(file), "%s.json", name);
 	if (step_load(step, store, g, &m, &e) < 0) {
@@ -148,6 +149,39 @@ static void check_generation(struct verdict *v, const struct spec *step,
 		check_files(v, store, &m);
 	}
 	manifest_free(&m);
+}
+
+static void check_others(struct verdict *v, const struct spec *step,
+			 const struct store *store, struct generation g)
+{
+	int nodes = store_nodes(store);
+	struct spec part = *step;
+
+	for (part.part = 1; part.part < nodes; part.part++) {
+		struct err e = { "" };
+		struct store at;
+
+		snprintf(v->part, sizeof(v->part), "node %d: ", part.part);
+		if (part_open(store, part.part, false, &at, &e) < 0) {
+			fault(v, "its directory", e.text);
+			continue;
+		}
+		check_part(v, &part, &at, g);
+		store_close(&at);
+	}
+	v->part[0] = '\0';
+}
+
+static void check_generation(struct verdict *v, const struct spec *step,
+			     const struct store *store, struct generation g)
+{
+	json_object *o = json_object_new_object();
+
+	id_print(step, g.number, v->id);
+	v->bad_here = 0;
+	v->faults = json_object_new_array();
+	check_part(v, step, store, g);
+	check_others(v, step, store, g);
 	v->checked++;
 	if (v->bad_here)
 		v->damaged++;

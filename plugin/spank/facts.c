@@ -101,7 +101,7 @@ static void take_wishes(struct spec *spec, const struct request *req)
 void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size)
 {
 	const struct call_step *call = option_call_step();
-	uint32_t step = 0, nodes = 1, tasks = 1;
+	uint32_t step = 0, nodes = 1, part = 0, tasks = 1;
 	uid_t uid = 0;
 
 	reason[0] = '\0';
@@ -109,6 +109,7 @@ void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size)
 	spank_get_item(sp, S_JOB_UID, &uid);
 	spank_get_item(sp, S_JOB_STEPID, &step);
 	spank_get_item(sp, S_JOB_NNODES, &nodes);
+	spank_get_item(sp, S_JOB_NODEID, &part);
 	spank_get_item(sp, S_JOB_LOCAL_TASK_COUNT, &tasks);
 	if (step == SLURM_BATCH_SCRIPT)
 		snprintf(spec->id, sizeof(spec->id), "batch");
@@ -117,7 +118,12 @@ void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size)
 	snprintf(spec->step, sizeof(spec->step), "%s",
 		 *call->name && step != SLURM_BATCH_SCRIPT ? call->name :
 							     spec->id);
+	spec->token = call->token;
 	spec->tasks = step == SLURM_BATCH_SCRIPT ? 1 : (int)tasks;
+	if (step != SLURM_BATCH_SCRIPT) {
+		spec->nodes = (int)nodes;
+		spec->part = (int)part;
+	}
 	snprintf(spec->criu, sizeof(spec->criu), "%s", settings()->criu);
 	spec->limits = settings()->limits;
 	take_wishes(spec, option_request());
@@ -127,9 +133,9 @@ void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size)
 			     node_bounding_set_cut();
 	if (uid == 0)
 		no("steps of root are not checkpointed: submit as an ordinary user");
-	else if (step != SLURM_BATCH_SCRIPT && nodes > 1)
-		no("the step runs on %u nodes, and steps of one node can be checkpointed: use srun -N1",
-		   nodes);
+	else if (spec->nodes > NODES_MAX)
+		no("the step runs on %u nodes, and those of at most %d can be checkpointed",
+		   nodes, NODES_MAX);
 	else if (spec->tasks > TASKS_MAX)
 		no("the step has %u tasks on this node, and %d can be checkpointed",
 		   tasks, TASKS_MAX);

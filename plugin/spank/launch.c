@@ -195,7 +195,7 @@ static int become_agent(spank_t sp, struct spec *spec, int control,
 	/* While the supervisor looks at the store. */
 	if (private_mounts(getuid(), getgid(), &e) < 0)
 		goto fail;
-	rc = control_receive(control, &verdict, VERDICT_TIMEOUT_MS, &e);
+	rc = control_receive(control, &verdict, verdict_timeout_ms(spec), &e);
 	if (rc == 0 && spec->restart > 0) {
 		/* There may be work to go on from: it must not start afresh. */
 		slurm_error(SAYS "the store in %s does not answer; step %u.%s waits for it",
@@ -210,7 +210,7 @@ static int become_agent(spank_t sp, struct spec *spec, int control,
 		verdict = late;
 		snprintf(verdict.text, sizeof(verdict.text),
 			 "the store in %.256s did not answer within %d s",
-			 spec->base, VERDICT_TIMEOUT_MS / 1000);
+			 spec->base, verdict_timeout_ms(spec) / 1000);
 	}
 	if (verdict.value < 0) {
 		/* The supervisor has told the user, and cares for the job: never
@@ -322,6 +322,23 @@ static int restart_count(spank_t sp, const struct spec *spec)
 	return strcmp(spec->step, "batch") ? -1 : 0;
 }
 
+/* What a store holds of a job that had the same number is not to be taken for this
+ * launch's. srun's port is what its job has on all nodes (launch.c of srun). */
+static uint32_t launch_id(spank_t sp)
+{
+	static const char *const names[] = { "SLURM_STEP_LAUNCHER_PORT",
+					     "SLURM_SRUN_COMM_HOST",
+					     "SLURM_JOB_START_TIME" };
+	uint32_t id = UINT32_C(2166136261); /* FNV-1a */
+	char text[64];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (spank_getenv(sp, names[i], text, sizeof(text)) == ESPANK_SUCCESS)
+			for (const char *at = text; *at; at++)
+				id = (id ^ (uint8_t)*at) * UINT32_C(16777619);
+	return id;
+}
+
 /* Why this task's step cannot be protected, though its node could. */
 static void look_at_task(spank_t sp, struct spec *spec)
 {
@@ -384,16 +401,24 @@ int launch(spank_t sp, struct spec *spec, bool required)
 	if (spec->tasks > 1 && task > 0 && !*spec->off) {
 		caps_none();
 		spank_unsetenv(sp, STDERR_VARIABLE);
+		spank_unsetenv(sp, FRAMES_VARIABLE);
 		rc = tasks_follow(sp, spec, task);
 		return rc > 0 ? ESPANK_SUCCESS : rc;
 	}
 	spec->restart = restart_count(sp, spec);
+	spec->launch = launch_id(sp);
 	if (spank_getenv(sp, "SLURM_OPEN_MODE", text, sizeof(text)) ==
 	    ESPANK_SUCCESS)
 		spec->append = text[0] == 'a';
 	spec->own_stderr = spank_getenv(sp, STDERR_VARIABLE, text,
 					sizeof(text)) == ESPANK_SUCCESS;
 	spank_unsetenv(sp, STDERR_VARIABLE);
+	if (spank_getenv(sp, FRAMES_VARIABLE, text, sizeof(text)) ==
+	    ESPANK_SUCCESS) {
+		spec->frame_out = strchr(text, 'o');
+		spec->frame_err = strchr(text, 'e');
+	}
+	spank_unsetenv(sp, FRAMES_VARIABLE);
 	if (!*spec->off)
 		look_at_task(sp, spec);
 	if (*spec->off)

@@ -44,7 +44,7 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 	if (!remote || !option_request()->on)
 		return ESPANK_SUCCESS;
 	spec = (struct spec){ .restart = -1, .control = -1, .tasks = 1,
-			      .links = -1, .joins = -1 };
+			      .nodes = 1, .links = -1, .joins = -1 };
 	facts_step(sp, &spec, spec.off, sizeof(spec.off));
 	if (*wrong) {
 		snprintf(spec.off, sizeof(spec.off), "%.*s",
@@ -59,6 +59,16 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 			   sizeof(spec.off));
 	if (!*spec.off)
 		tasks_prepare(&spec);
+	return ESPANK_SUCCESS;
+}
+
+/* srun: its job's step is made, and nothing of it started. */
+int slurm_spank_local_user_init(spank_t sp, int ac, char *argv[])
+{
+	(void)ac;
+	(void)argv;
+	if (option_call_step()->token)
+		srun_note_frames(sp);
 	return ESPANK_SUCCESS;
 }
 

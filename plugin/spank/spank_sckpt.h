@@ -33,6 +33,11 @@ void srun_stand_in(void);
 #define STDERR_VARIABLE "SCKPT_STDERR"
 void srun_note_stderr(void);
 
+/* srun.c, in the srun of a script's call: notes likewise which of its streams go
+ * through sckpt-srun, and not into a file of srun's. A name that --export=NONE leaves. */
+#define FRAMES_VARIABLE "SPANK_SCKPT_FRAMES"
+void srun_note_frames(spank_t sp);
+
 /* settings.c: plugstack.conf's words and sckpt.conf; the first error is kept
  * in settings_error() ("" when there is none). */
 void settings_load(int ac, char *argv[]);

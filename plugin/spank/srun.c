@@ -72,3 +72,65 @@ void srun_note_stderr(void)
 	else
 		unsetenv(STDERR_VARIABLE);
 }
+
+/* ---- where a call's output goes --------------------------------------------------- */
+
+/* srun's short options without an argument of their own. */
+static const char flags[] = "hHIkKlOQsuvVXZ";
+
+/* Is it --output or --error, maybe shortened, or -o or -e? What begins with "all" is as
+ * without (src/srun/fname.c). */
+static bool is_option(const char *arg, const char *next, const char *name,
+		      size_t least, char letter)
+{
+	size_t n = strcspn(arg, "=");
+
+	if (!strncmp(arg, "--", 2)) {
+		if (n < least || strncmp(arg, name, n))
+			return false;
+		arg += n + (arg[n] == '=');
+	} else if (*arg == '-') {
+		while (*++arg && *arg != letter && strchr(flags, *arg))
+			;
+		if (*arg++ != letter)
+			return false;
+	} else {
+		return false;
+	}
+	return strncasecmp(*arg || !next ? arg : next, "all", 3) != 0;
+}
+
+/* Those of srun's arguments that are not the program's: SPANK tells these. */
+static void find_files(spank_t sp, bool *out, bool *err)
+{
+	cleanup_free char *args = NULL;
+	cleanup_free char **argv = given("/proc/self/cmdline", &args, 0);
+	char **program = NULL;
+	int count = 0, own = 0;
+
+	*out = *err = true;
+	if (!argv ||
+	    spank_get_item(sp, S_JOB_ARGV, &count, &program) != ESPANK_SUCCESS)
+		return;
+	while (argv[own])
+		own++;
+	*out = *err = false;
+	for (int i = 1; i < own - count; i++) {
+		/* A job of several parts (srun … : …): not known which. */
+		if (!strcmp(argv[i], ":"))
+			*out = *err = true;
+		*out |= is_option(argv[i], argv[i + 1], "--output", 4, 'o');
+		*err |= is_option(argv[i], argv[i + 1], "--error", 4, 'e');
+	}
+}
+
+void srun_note_frames(spank_t sp)
+{
+	bool out, err;
+
+	find_files(sp, &out, &err);
+	out |= getenv("SLURM_STDOUTMODE") || getenv("SRUN_OUTPUT");
+	err |= getenv("SLURM_STDERRMODE") || getenv("SRUN_ERROR");
+	/* Errors go where output goes if nothing is said of them. */
+	setenv(FRAMES_VARIABLE, out ? "" : err ? "o" : "oe", 1);
+}

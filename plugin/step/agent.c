@@ -17,7 +17,7 @@
 #include "sckpt/policy.h"
 #include "carry.h"
 #include "check.h"
-#include "step.h"
+#include "set.h"
 
 /* How often people are told how far a dump is. */
 #define TELL_MS 250
@@ -34,6 +34,18 @@ struct agent {
 	struct check check;
 	struct order stop; /* to be dumped for when its steps have been */
 	bool stopping;
+	/* Of a step on several nodes: */
+	struct {
+		int sig; /* Slurm has sent it, and the first node is to say what is
+			  * to be done; 0 none */
+		int64_t begun, until; /* so long that is waited for, ns */
+		int64_t end; /* when a dump has to be over, ns */
+	} follow;
+	bool lingers; /* the programs here have ended, and others have not */
+	bool over_said; /* which the first node knows */
+	int linger_part, linger_status; /* see set_over() */
+	int64_t asked; /* when the first node last asked the one it waits for, ns */
+	int ask; /* number of the order that it waits for the answer to; 0 none */
 	bool refused; /* no dump, and the program was told to end */
 	bool told; /* the program got a signal that may have ended it */
 	char refusal[640]; /* the last in the step's log */
@@ -55,7 +67,7 @@ static void tell(struct agent *a, enum control_kind kind, int value,
  * at a stop there is no time. */
 static void note(struct agent *a, struct event *ev)
 {
-	if (a->step.store.dir < 0)
+	if (a->step.store.dir < 0 || a->step.spec.part)
 		return;
 	ev->time_us = clock_ns(CLOCK_REALTIME) / 1000;
 	ev->run = a->step.spec.restart;
@@ -89,17 +101,30 @@ static void note_refusal(struct agent *a, const char *why)
 	note(a, &ev);
 }
 
+/* "on n1", for people. */
+static void print_place(const struct agent *a, char *text, size_t size)
+{
+	int others = a->step.spec.nodes - 1;
+
+	if (others > 0)
+		snprintf(text, size, "on %.200s and %d other node%s",
+			 a->step.spec.node, others, others > 1 ? "s" : "");
+	else
+		snprintf(text, size, "on %.200s", a->step.spec.node);
+}
+
 static void tell_checkpoint(struct agent *a)
 {
 	const struct cost *last = &a->step.last;
-	char took[16], stopped[16], size[16], text[320];
+	char took[16], stopped[16], size[16], place[256], text[400];
 
 	span_print(last->us, took);
 	span_print(last->frozen_us, stopped);
 	size_print((uint64_t)last->resident, size);
+	print_place(a, place, sizeof(place));
 	snprintf(text, sizeof(text),
-		 "checkpoint %d taken in %s (stopped %s), %s, on %.200s",
-		 last->generation, took, stopped, size, a->step.spec.node);
+		 "checkpoint %d taken in %s (stopped %s), %s, %s",
+		 last->generation, took, stopped, size, place);
 	tell(a, CONTROL_EVENT, last->generation, text);
 }
 
@@ -107,20 +132,31 @@ static void tell_restore(struct agent *a)
 {
 	/* Whole seconds: the manifest has no others. */
 	int64_t after = time(NULL) - a->step.restored_time;
-	char span[24], text[320];
+	char span[24], place[256], text[400];
 
 	if (after < 0 || after >= 100)
 		span_print(after * 1000000, span);
 	else
 		snprintf(span, sizeof(span), "%d s", (int)after);
-	snprintf(text, sizeof(text), "restored from checkpoint %d on %.200s after %s",
-		 a->step.restored.number, a->step.spec.node, span);
+	print_place(a, place, sizeof(place));
+	snprintf(text, sizeof(text), "restored from checkpoint %d %s after %s",
+		 a->step.restored.number, place, span);
 	tell(a, CONTROL_EVENT, a->step.restored.number, text);
 }
 
 static void __attribute__((noreturn)) lost(struct agent *a, const char *text)
 {
-	tell(a, CONTROL_LOST, a->step.elsewhere, text);
+	struct control msg = { .kind = CONTROL_LOST,
+			       .value = a->step.told_lost ? -1 : a->step.elsewhere };
+	struct set_order o = { .word = SET_LOST };
+
+	snprintf(msg.text, sizeof(msg.text), "%s", text);
+	memcpy(msg.node, a->step.unfit_node, sizeof(msg.node));
+	if (a->step.spec.nodes > 1 && !a->step.spec.part && a->step.store.dir >= 0) {
+		snprintf(o.text, sizeof(o.text), "%s", text);
+		set_say(&a->step, &o, NULL);
+	}
+	control_send(a->step.spec.control, &msg, NULL);
 	_exit(1);
 }
 
@@ -170,25 +206,36 @@ static void raise_limits(struct rlimit was[AS_STARTED_LIMITS])
 static bool begin_afresh(struct agent *a, struct err *e)
 {
 	struct spec *spec = &a->step.spec;
+	struct set_order o = { .word = SET_AFRESH };
 	struct err why = { "" };
 	char because[400];
 
-	if (spec->limits.on_failure != ON_FAILURE_FRESH || a->step.elsewhere)
+	/* Of several nodes the first decides; and once all run, nobody. */
+	if (spec->part ? !a->step.told_afresh :
+			 spec->limits.on_failure != ON_FAILURE_FRESH ||
+				 a->step.elsewhere || a->step.all_run)
 		return false;
 	snprintf(because, sizeof(because), "%.390s", e->text);
 	for (int i = 0; i < a->io.count; i++)
 		close_fd(&a->io.logs[i]);
 	store_close(&a->step.store);
-	if (store_set_aside(spec, &why) < 0 ||
+	if ((!spec->part && store_set_aside(spec, &why) < 0) ||
 	    store_open(spec, true, &a->step.store, &why) < 0 ||
 	    store_claim(&a->step.store, spec->restart, spec->node, &why) != 0 ||
-	    stdio_keep(&a->io, &a->step.store, true, &why) < 0) {
+	    stdio_keep(&a->io, &a->step.store, true, &why) < 0 ||
+	    (!spec->part && spec->nodes > 1 &&
+	     (store_note_nodes(&a->step.store, spec->nodes, &why) < 0 ||
+	      set_say(&a->step, &o, &why) < 0))) {
 		err_set(e, "%s; and it cannot start afresh: %.200s", because,
 			why.text);
 		return false;
 	}
 	spec->resume = false;
 	note_begin(a, true);
+	if (spec->part) {
+		e->text[0] = '\0'; /* the first node tells */
+		return true;
+	}
 	err_set(e, "%s; it starts afresh, and its checkpoints were set aside in %.120s.old.*",
 		because, a->step.store.path);
 	return true;
@@ -324,7 +371,7 @@ static void clear_store(struct agent *a, int status)
 	cleanup_free struct generation *list = NULL;
 	int count;
 
-	if (a->step.store.dir < 0)
+	if (a->step.store.dir < 0 || a->step.spec.part)
 		return;
 	if (is_call(a)) {
 		/* One that was told to end with its job goes on in the next. */
@@ -369,7 +416,7 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 	stdio_flush(&a->io, 60000);
 	note(a, &(struct event){ .kind = EVENT_END, .status = status });
 	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
-		clear_store(a, status);
+		clear_store(a, status ? status : a->linger_status);
 		tell(a, CONTROL_ENDED, status, "");
 		_exit(0);
 	}
@@ -393,6 +440,100 @@ static void tell_task(struct agent *a, int task)
 	a->tasks.list[task].told = true;
 }
 
+/* ---- a step on several nodes ---------------------------------------------------- */
+
+#define ASK_NS (INT64_C(600) * 1000000000)
+#define ANSWER_NS (INT64_C(60) * 1000000000)
+
+static bool is_set(const struct agent *a)
+{
+	return a->step.spec.nodes > 1 && a->step.store.dir >= 0 &&
+	       !*a->step.spec.off;
+}
+
+/* The programs here have ended: the others hear of it. */
+static void say_over(struct agent *a, int status)
+{
+	struct set_order o = { .word = SET_OVER };
+
+	if (!is_set(a))
+		return;
+	a->step.answer.over = true;
+	a->step.answer.status = status;
+	if (a->step.spec.part)
+		a->over_said = set_answer(&a->step, a->step.answer.state, NULL,
+					  NULL) == 0;
+	else
+		set_say(&a->step, &o, NULL);
+}
+
+/* Slurm would end them with their task. */
+static void kill_left(const struct agent *a)
+{
+	cleanup_free pid_t *pids = NULL;
+	int count = program_tree(a->step.root, &pids, NULL);
+
+	for (int i = 1; i < count; i++)
+		kill(pids[i], SIGKILL);
+}
+
+/* A node that was killed with all that runs on it says nothing of its end; the step must
+ * not wait for it for ever. Every now and then the one that is waited for is asked. */
+static bool is_there(struct agent *a)
+{
+	int64_t now = clock_ns(CLOCK_MONOTONIC);
+	struct set_order o = { .word = SET_ASK };
+	struct set_answer answer;
+
+	if (a->ask && a->ask != a->step.order) {
+		/* Something else was to be done meanwhile: it says as much. */
+		a->ask = 0;
+		a->asked = now;
+	} else if (a->ask && now - a->asked > ANSWER_NS) {
+		a->ask = 0;
+		a->asked = now;
+		if (set_answer_read(&a->step.store, a->linger_part, &answer, NULL) <= 0 ||
+		    answer.run != a->step.spec.restart ||
+		    answer.number != a->step.order) {
+			tell(a, CONTROL_NOTE, 0, "a node of the step does not say any more that it runs: the step ends");
+			a->linger_status = SIGKILL;
+			return false;
+		}
+	} else if (!a->saving && !a->ask && now - a->asked > ASK_NS) {
+		a->ask = set_say(&a->step, &o, NULL) == 0 ? a->step.order : 0;
+		a->asked = now;
+		tell(a, CONTROL_WAKE, 0, "");
+	}
+	return true;
+}
+
+/*
+ * The programs here have ended, and well. Their part of the step is still to be dumped
+ * and restored with the others', so that it is known that they have: the tree's root
+ * stays. False: all nodes' have.
+ */
+static bool linger(struct agent *a)
+{
+	struct set_order o;
+	int rc;
+
+	if (!a->lingers) {
+		a->lingers = true;
+		a->linger_part = 1;
+		a->asked = clock_ns(CLOCK_MONOTONIC);
+		kill_left(a);
+	}
+	if (!a->step.spec.part)
+		return !set_over(&a->step, &a->linger_part, &a->linger_status) &&
+		       is_there(a);
+	if (!a->over_said)
+		say_over(a, 0);
+	/* The first one removes the step's directory when all have ended. */
+	rc = set_order_read(&a->step.spec, &o, NULL);
+	return rc < 0 || (rc > 0 && !(o.run == a->step.spec.restart &&
+				      o.word == SET_OVER));
+}
+
 /* Slurm hears of each task when it ends. */
 static void look_at_tasks(struct agent *a)
 {
@@ -401,8 +542,15 @@ static void look_at_tasks(struct agent *a)
 	for (int i = 0; i < a->tasks.count; i++)
 		if (a->tasks.list[i].ended)
 			tell_task(a, i);
-	if (tasks_over(&a->tasks))
-		ended(a, tasks_status(&a->tasks));
+	if (!tasks_over(&a->tasks))
+		return;
+	if (tasks_status(&a->tasks) || !is_set(a) || a->step.root <= 0)
+		say_over(a, tasks_status(&a->tasks));
+	else if (linger(a))
+		return;
+	else if (!a->step.spec.part)
+		say_over(a, 0);
+	ended(a, tasks_status(&a->tasks));
 }
 
 static void dump(struct agent *a, const struct order *order);
@@ -491,6 +639,111 @@ static void stop(struct agent *a, const struct control *msg)
 	}
 }
 
+/* ---- what the step's first node says --------------------------------------------- */
+
+/* So long is waited for that: it may have to ask slurmctld. */
+#define FOLLOW_TERM_NS (INT64_C(5) * 1000000000)
+#define FOLLOW_URG_NS (INT64_C(5) * 1000000000)
+/* Slurm tells all nodes of a step within that. */
+#define FRESH_NS (INT64_C(3) * 1000000000)
+#define FOLLOW_LOOK_MS 50
+#define LINGER_LOOK_MS 500
+
+static void not_followed(struct agent *a, const char *why, bool told_here)
+{
+	a->refused |= a->follow.sig == SIGTERM;
+	tell(a, CONTROL_REFUSED, told_here, why);
+}
+
+static void follow_dump(struct agent *a, const struct set_order *o)
+{
+	struct order order = { .end = o->end, .set = o->generation };
+
+	/* A little less than none is not for ever. */
+	if (o->end) {
+		order.us = (a->follow.end - clock_ns(CLOCK_MONOTONIC)) / 1000;
+		if (order.us < 1)
+			order.us = 1;
+	}
+	memcpy(order.reason, o->reason, sizeof(order.reason));
+	dump(a, &order);
+}
+
+/* The first node says PASS for each of its tasks that got SIGTERM, and this node may have
+ * followed one of these already, or have come to an old one. */
+static bool is_news(const struct agent *a, const struct set_order *o, int64_t now)
+{
+	bool term = a->follow.sig == SIGTERM;
+
+	if (o->word == SET_PASS)
+		return term && o->number >= a->step.order &&
+		       o->age - (now - a->follow.begun) < FRESH_NS;
+	return o->number > a->step.order && !(term && o->word == SET_ASK);
+}
+
+static void look_for_order(struct agent *a)
+{
+	int64_t now = clock_ns(CLOCK_MONOTONIC);
+	bool term = a->follow.sig == SIGTERM, news;
+	struct err e = { "" };
+	struct set_order o;
+
+	news = set_order_read(&a->step.spec, &o, &e) > 0 &&
+	       o.run == a->step.spec.restart && is_news(a, &o, now);
+	if (!news && now < a->follow.until)
+		return;
+	if (!news && term)
+		not_followed(a, *e.text ? e.text : "the step's first node does not say what is to be done", true);
+	else if (!news || o.word == SET_PASS || o.word == SET_OVER || o.word == SET_ASK)
+		tell(a, CONTROL_PASS, news && o.word == SET_ASK, "");
+	if (news)
+		a->step.order = o.number;
+	if (news && o.word == SET_DUMP)
+		follow_dump(a, &o);
+	else if (news && o.word != SET_PASS && o.word != SET_OVER && o.word != SET_ASK)
+		not_followed(a, *o.text ? o.text : "this node came too late for it", false);
+	a->follow.sig = 0;
+	if (news && o.word == SET_ASK)
+		set_answer(&a->step, SET_DONE, NULL, NULL);
+}
+
+static void follow(struct agent *a, const struct control *msg)
+{
+	int64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	a->follow.sig = msg->value;
+	a->follow.begun = now;
+	a->follow.until = now + (msg->value == SIGTERM ? FOLLOW_TERM_NS :
+							 FOLLOW_URG_NS);
+	a->follow.end = now + msg->us * 1000;
+	if (!is_set(a)) {
+		not_followed(a, a->step.spec.off, false);
+		a->follow.sig = 0;
+	} else if (a->saving) {
+		not_followed(a, "another checkpoint is being taken", false);
+		a->follow.sig = 0;
+	}
+}
+
+/* Milliseconds until something of the other nodes is to be looked at; -1 never. */
+static int set_wait(const struct agent *a)
+{
+	return a->follow.sig ? FOLLOW_LOOK_MS : a->lingers ? LINGER_LOOK_MS : -1;
+}
+
+static void look_at_set(struct agent *a)
+{
+	if (a->follow.sig)
+		look_for_order(a);
+	if (a->lingers)
+		look_at_tasks(a);
+}
+
+static int sooner(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 static void saved(struct agent *a)
 {
 	bool late = saving_late(a->saving);
@@ -520,6 +773,14 @@ static void obey(struct agent *a)
 	switch (msg.kind) {
 	case CONTROL_STOP:
 		stop(a, &msg);
+		break;
+	case CONTROL_FOLLOW:
+		follow(a, &msg);
+		break;
+	case CONTROL_PASS:
+		if (is_set(a))
+			set_say(&a->step, &(struct set_order){ .word = SET_PASS },
+				NULL);
 		break;
 	case CONTROL_SIGNAL:
 		a->told |= msg.value != SIGCONT && msg.value != SIGURG;
@@ -556,7 +817,8 @@ static void __attribute__((noreturn)) serve(struct agent *a)
 					POLLIN, 0 };
 		p[3] = (struct pollfd){ calls_fd(a->calls), POLLIN, 0 };
 		n = poll(p, (nfds_t)polls,
-			     a->saving ? TELL_MS : estimate_wait(&a->estimate));
+			 sooner(a->saving ? TELL_MS : estimate_wait(&a->estimate),
+				set_wait(a)));
 
 		if (n < 0)
 			continue;
@@ -574,6 +836,7 @@ static void __attribute__((noreturn)) serve(struct agent *a)
 			saved(a);
 		if (p[1].revents)
 			obey(a);
+		look_at_set(a);
 	}
 }
 
@@ -599,6 +862,7 @@ int main(int argc, char *argv[])
 	a.step.seen.begun = clock_ns(CLOCK_REALTIME);
 	join_command(argv, a.step.command, sizeof(a.step.command));
 	a.step.program = argv[0];
+	a.step.order = 1; /* the supervisor's */
 	fcntl(a.step.spec.control, F_SETFD, FD_CLOEXEC);
 	if (a.step.spec.joins >= 0)
 		fcntl(a.step.spec.joins, F_SETFD, FD_CLOEXEC);

@@ -43,7 +43,8 @@ enum call_word_kind {
 	CALL_AGAIN, /* and all output from the step's start comes again */
 	CALL_AFRESH, /* the step begins anew: none of its output was passed on */
 	CALL_STOPPING, /* what srun says from here on is of the job's stop */
-	CALL_ENDED /* value: srun's wait status */
+	CALL_ENDED, /* value: srun's wait status */
+	CALL_FRAMES /* value: the token of frames in what it says (frame.h) */
 };
 
 struct call_word {

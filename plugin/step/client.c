@@ -380,6 +380,14 @@ static void keep_done(struct client *c)
 	}
 }
 
+/* No secret: one that is in a record (steps=skip-done) is the same in the next run. */
+static uint32_t token(const struct client *c)
+{
+	uint32_t number = c->record ? ~(uint32_t)c->record : (uint32_t)c->call.number;
+
+	return ((c->spec.job ^ number * UINT32_C(2654435761)) & INT32_MAX) | 1;
+}
+
 /* sckpt-srun's own arguments are PATH-OF-SRUN, srun's name, srun's arguments:
  * the option goes behind the name. */
 static int start_srun(struct client *c, struct err *e)
@@ -388,7 +396,7 @@ static int start_srun(struct client *c, struct err *e)
 	cleanup_free char **argv = NULL, **envp = NULL;
 	ssize_t size = look(c->call.pid, "cmdline", &args, e);
 	struct block g, t;
-	char option[64];
+	char option[96];
 
 	g.size = size < 0 ? -1 : look(c->call.pid, "environ", &given, e);
 	/* The tree's root has the script's first environment. */
@@ -397,8 +405,8 @@ static int start_srun(struct client *c, struct err *e)
 		return -1;
 	g.data = given;
 	t.data = then;
-	snprintf(option, sizeof(option), "--checkpoint-step=%s%s", c->spec.step,
-		 c->is_new ? ",afresh" : "");
+	snprintf(option, sizeof(option), "--checkpoint-step=%s,token=%08x%s",
+		 c->spec.step, token(c), c->is_new ? ",afresh" : "");
 	if (!(argv = block_list(args, (size_t)size, 0)) || !argv[0] ||
 	    !argv[1] || !argv[2] || !(envp = environment(&g, &t)))
 		return err_set(e, "cannot read how srun was called");
@@ -672,6 +680,7 @@ static int begin(struct client *c, struct err *e)
 	if (c->signals < 0 || c->pidfd < 0 || !call_is_srun(c->call.pid) ||
 	    (c->words = out_of_the_way(take_fd(c, c->call.words))) < 0)
 		return err_set(e, "process %d is no sckpt-srun", c->call.pid);
+	tell(c, CALL_FRAMES, (int)token(c));
 	if (c->done) {
 		tell(c, c->is_new ? CALL_AFRESH : CALL_AGAIN, 0);
 		/* Whatever happens now, it is this call. */

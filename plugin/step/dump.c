@@ -27,6 +27,7 @@
 #include "files.h"
 #include "needs.h"
 #include "session.h"
+#include "set.h"
 #include "shape.h"
 
 struct saving {
@@ -40,6 +41,12 @@ struct saving {
 	int64_t start; /* ns */
 	int64_t at_us; /* the same, since 1970 */
 	bool committed, published;
+	/* Of a set: */
+	bool ordered; /* the first node has told the others, or this one was told */
+	int word; /* this node has given its word, that it has its part or not: of two
+		   * threads the first has it; atomic */
+	bool kept; /* this part is there, and whether it counts was not heard */
+	int64_t all_resident, all_stored;
 	bool late; /* it was given up, and the thread may end it all the same */
 	struct deadline deadline;
 	/* When it goes on in a thread: */
@@ -121,7 +128,7 @@ static int describe(struct saving *s, struct err *e)
 static bool find_parent(const struct step *step, struct manifest *parent)
 {
 	cleanup_free struct generation *list = NULL;
-	int count = store_generations(&step->store, &list, NULL);
+	int count = store_published(&step->store, &list, NULL);
 
 	for (int i = 0; i < count; i++) {
 		bool ours = list[i].run == step->spec.restart ||
@@ -133,6 +140,120 @@ static bool find_parent(const struct step *step, struct manifest *parent)
 					       &step->spec, parent, NULL) == 0;
 	}
 	return false;
+}
+
+/* ---- the other nodes of the step ------------------------------------------------- */
+
+static bool is_set(const struct saving *s)
+{
+	return s->step->spec.nodes > 1;
+}
+
+static bool give_word(struct saving *s)
+{
+	int none = 0;
+
+	return __atomic_compare_exchange_n(&s->word, &none, 1, false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+/* Which generation it is: the first node says so to all. */
+static int begin_set(struct saving *s, struct err *e)
+{
+	struct set_order o = { .word = SET_DUMP, .end = s->order.end };
+
+	s->m.nodes = s->step->spec.nodes;
+	s->m.part = s->step->spec.part;
+	s->ordered = true;
+	if (s->step->spec.part) {
+		s->m.generation = s->order.set.number;
+		return set_answer(s->step, SET_BEGUN, NULL, e);
+	}
+	o.generation = (struct generation){ s->m.generation, s->m.run };
+	memcpy(o.reason, s->order.reason, sizeof(o.reason));
+	return set_say(s->step, &o, e);
+}
+
+/* The others hear of it, or the first does. */
+static void refuse_set(struct saving *s, const struct err *why)
+{
+	struct set_answer answer = { .run = 0 };
+	struct set_order o = { .word = SET_FAILED };
+
+	if (!is_set(s) || !give_word(s))
+		return;
+	snprintf(answer.text, sizeof(answer.text), "%s", why->text);
+	snprintf(o.text, sizeof(o.text), "%.600s", why->text);
+	if (s->step->spec.part)
+		set_answer(s->step, SET_REFUSED, &answer, NULL);
+	else if (s->ordered)
+		set_say_again(s->step, SET_FAILED, o.text, NULL);
+	else
+		set_say(s->step, &o, NULL);
+}
+
+/* A little before the time is over: somebody has to hear of it. */
+static int64_t set_until(const struct saving *s, int ms)
+{
+	return s->order.us ? s->start + s->order.us * 1000 - ms * INT64_C(1000000) : 0;
+}
+
+/* What does not count goes first of all; what is kept beside it, after that. */
+static int lead_set(struct saving *s, struct err *e)
+{
+	const struct generation g = { s->m.generation, s->m.run };
+	struct step *step = s->step;
+	struct set_answer sum;
+	struct err why = { "" };
+	bool good = set_gather(step, true, set_until(s, 500), &sum, &why) == 0;
+
+	if (!give_word(s)) {
+		generation_withdraw(&step->store, g, NULL);
+		return err_set(e, "the time is over");
+	}
+	if (!good) {
+		generation_withdraw(&step->store, g, NULL);
+		set_say_again(step, SET_FAILED, why.text, NULL);
+		return err_set(e, "%s", why.text);
+	}
+	s->all_resident = sum.resident;
+	s->all_stored = sum.stored;
+	store_retain(&step->store, step->spec.limits.keep, s->m.run,
+		     &step->restored, NULL);
+	store_retain_parts(&step->store, NULL);
+	/* If it cannot be said, the others do not end with it; it counts. */
+	set_say_again(step, SET_WHOLE, "", NULL);
+	return 0;
+}
+
+static int follow_set(struct saving *s, struct err *e)
+{
+	const struct generation g = { s->m.generation, s->m.run };
+	struct set_answer answer = { .resident = s->m.resident,
+				     .stored = (int64_t)s->m.set.stored };
+	struct step *step = s->step;
+	struct spec first_spec = step->spec;
+	struct store first;
+	int rc;
+
+	if (!give_word(s)) {
+		generation_withdraw(&step->store, g, NULL);
+		return err_set(e, "the time is over");
+	}
+	if (set_answer(step, SET_DONE, &answer, e) < 0)
+		return generation_withdraw(&step->store, g, NULL), -1;
+	if ((rc = set_hear(step, set_until(s, 100), e)) < 0)
+		generation_withdraw(&step->store, g, NULL);
+	if (rc) {
+		s->kept = rc > 0;
+		return -1;
+	}
+	first_spec.part = 0;
+	if (store_open(&first_spec, false, &first, NULL) == 0) {
+		part_retain(&step->store, &first, NULL);
+		store_close(&first);
+	}
+	return 0;
 }
 
 /* The digests of its pages, 1/256 of it, are the least a first dump writes. */
@@ -149,7 +270,8 @@ static int begin(struct saving *s, struct err *e)
 	bool leans;
 
 	if (describe(s, e) < 0 || carry_check(s->step, e) < 0 ||
-	    (s->m.generation = store_next(&s->step->store, s->m.run, e)) < 0)
+	    (s->m.generation = store_next(&s->step->store, s->m.run, e)) < 0 ||
+	    (is_set(s) && begin_set(s, e) < 0))
 		return -1;
 	generation_name((struct generation){ s->m.generation, s->m.run }, prefix);
 	leans = find_parent(s->step, &s->before);
@@ -193,11 +315,13 @@ static void note(const struct saving *s)
 			    .at_us = s->at_us,
 			    .us = s->m.dump_us,
 			    .frozen_us = s->m.frozen_us,
-			    .resident = s->m.resident,
-			    .stored = (int64_t)s->m.set.stored,
+			    .resident = s->m.resident + s->all_resident,
+			    .stored = (int64_t)s->m.set.stored + s->all_stored,
 			    .end = s->order.end,
 			    .count = 1 };
 
+	if (s->m.part)
+		return;
 	memcpy(ev.node, s->m.node, sizeof(ev.node));
 	snprintf(ev.text, sizeof(ev.text), "%s", s->m.reason);
 	event_add(&s->step->store, &ev, !s->order.end);
@@ -211,27 +335,31 @@ static int finish(struct saving *s, struct err *e)
 	/* From here on its files are whole, and stay unless they are discarded. */
 	if (stdio_sync(s->step->io, e) < 0 ||
 	    files_settle(s->step, &s->m, &s->files, e) < 0 ||
-	    count_files(s, e) < 0 || publish(s, e) < 0) {
-		image_writer_discard(s->writer);
+	    count_files(s, e) < 0 || publish(s, e) < 0 ||
+	    (is_set(s) && (s->m.part ? follow_set(s, e) : lead_set(s, e)) < 0)) {
+		if (!s->kept)
+			image_writer_discard(s->writer);
 		return -1;
 	}
 	s->published = true;
 	s->step->last = (struct cost){ .us = s->m.dump_us,
-				       .resident = s->m.resident,
+				       .resident = s->m.resident + s->all_resident,
 				       .carried = s->step->carried,
 				       .whole = !s->m.parent,
 				       .generation = s->m.generation,
 				       .frozen_us = s->m.frozen_us };
 	note(s);
-	if (s->step->last.whole && s->m.resident >= ESTIMATE_LEAST)
+	if (s->step->last.whole && s->m.resident >= ESTIMATE_LEAST &&
+	    !is_set(s))
 		store_speed_note(&s->step->store,
 				 (double)(s->m.resident + s->step->carried) * 1e6 /
 					 (double)s->m.dump_us);
 	if (!strcmp(s->step->spec.step, "batch"))
 		origin_keep(&s->step->store, s->step->program, environ);
-	/* The next dump tries again if this fails. */
-	store_retain(&s->step->store, s->step->spec.limits.keep, s->m.run,
-		     &s->step->restored, NULL);
+	/* The next dump tries again if this fails; a set's is done. */
+	if (!is_set(s))
+		store_retain(&s->step->store, s->step->spec.limits.keep,
+			     s->m.run, &s->step->restored, NULL);
 	return 0;
 }
 
@@ -348,9 +476,11 @@ static int go_on_beside(struct saving *s, struct err *e)
 /* The last word, once the files of what was not finished are gone. */
 static void conclude(struct saving *s, int rc, const struct err *e)
 {
+	if (rc < 0)
+		refuse_set(s, e);
 	image_writer_close(s->writer);
 	s->writer = NULL;
-	if (!s->published)
+	if (!s->published && !s->kept)
 		generation_drop_files(&s->step->store, &s->m);
 	files_release(&s->files, &s->m);
 	manifest_free(&s->before);
@@ -425,6 +555,8 @@ int step_dump(struct step *step, const struct order *order,
 	s->done = s->deadline.over = -1;
 	rc = dump(s, e);
 	deadline_end(&s->deadline);
+	if (s->late)
+		refuse_set(s, e);
 	if (s->late || (rc == 0 && !s->published)) {
 		*saving = s;
 		return rc;

@@ -46,6 +46,27 @@ static void compare(struct search *s, const struct manifest *other)
 		}
 }
 
+/* What the same step has open on its other nodes. */
+static void look_at_parts(struct search *s)
+{
+	const struct generation g = { s->m->generation, s->m->run };
+	struct spec other = s->step->spec;
+
+	for (int i = 0; i < s->m->nodes; i++) {
+		struct manifest m;
+		struct store store;
+
+		other.part = i;
+		if (i == s->m->part || store_open(&other, false, &store, NULL) != 0)
+			continue;
+		if (generation_peek(&store, g, &m, NULL) == 0) {
+			compare(s, &m);
+			manifest_free(&m);
+		}
+		store_close(&store);
+	}
+}
+
 static int look_at_step(const struct spec *other, void *arg)
 {
 	struct search *s = arg;
@@ -54,10 +75,14 @@ static int look_at_step(const struct spec *other, void *arg)
 	struct manifest m;
 	struct store store;
 
-	if (strchr(other->step, '.') || /* set aside */
-	    (other->job == own->job && !strcmp(other->step, own->step) &&
-	     !strcmp(other->cluster, own->cluster)) ||
-	    store_open(other, false, &store, NULL) != 0)
+	if (strchr(other->step, '.')) /* set aside */
+		return 0;
+	if ((other->job == own->job && !strcmp(other->step, own->step) &&
+	     !strcmp(other->cluster, own->cluster))) {
+		look_at_parts(s);
+		return 0;
+	}
+	if (store_open(other, false, &store, NULL) != 0)
 		return 0;
 	if (store_generations(&store, &list, NULL) > 0 &&
 	    generation_peek(&store, list[0], &m, NULL) == 0) {

@@ -12,6 +12,10 @@
 #include "files.h"
 #include "needs.h"
 #include "session.h"
+#include "set.h"
+
+/* Of several nodes the slowest may have much to read. */
+#define ALL_RESTORED_NS (INT64_C(1800) * 1000000000)
 
 struct restore {
 	struct step *step;
@@ -20,6 +24,37 @@ struct restore {
 	struct rewind *rewind;
 	bool recalled;
 };
+
+/* All nodes' trees are to be there before the first of them runs. */
+static int wait_for_all(struct step *step, struct err *e)
+{
+	int64_t until = clock_ns(CLOCK_MONOTONIC) + ALL_RESTORED_NS;
+	struct set_order o = { .word = SET_RUN };
+	struct set_answer sum;
+	int rc;
+
+	if (!step->spec.part) {
+		if (set_gather(step, false, until, &sum, e) < 0) {
+			if (sum.elsewhere)
+				memcpy(step->unfit_node, sum.node, sizeof(step->unfit_node));
+			step->elsewhere |= sum.elsewhere;
+			return -1;
+		}
+		rc = set_say(step, &o, e);
+	} else {
+		if (set_answer(step, SET_DONE, NULL, e) < 0)
+			return -1;
+		rc = set_await(&step->spec, step->spec.restart, step->order,
+			       until, &o, e);
+		if (rc == 0)
+			err_set(e, "the step's first node does not say whether all nodes could restore it");
+		rc = rc <= 0 ? -1 : o.word == SET_RUN ? 0 : err_set(e, "%s", o.text);
+		if (rc == 0)
+			step->order = o.number;
+	}
+	step->all_run = rc == 0;
+	return rc;
+}
 
 /* Everything is there, nothing runs yet. */
 static int commit(void *arg, struct stream *stream, struct err *e)
@@ -30,6 +65,7 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	if (program_leave_low_pids(r->m.root, e) < 0 ||
 	    timers_start(r->m.root, e) < 0 ||
 	    tasks_bind(r->step->tasks, e) < 0 ||
+	    (r->step->spec.nodes > 1 && wait_for_all(r->step, e) < 0) ||
 	    stdio_recall(r->step->io, &r->m, r->rewind, e) < 0 ||
 	    pmi_recall(r->step->pmi, &r->m, e) < 0 ||
 	    store_mark_ran(&r->step->store, r->step->spec.restart, e) < 0)
@@ -70,6 +106,7 @@ static int fits(const struct manifest *m, struct step *step, struct err *e)
 	      exchange_same(m->command, step->command)))
 		return err_set(e, "it is of the command '%.100s', and this step runs '%.100s'",
 			       m->command, step->command);
+	memcpy(step->unfit_node, step->spec.node, sizeof(step->unfit_node));
 	if (room_met(m, step, e) < 0)
 		return -1;
 	step->elsewhere = node_fits(m, step, e) < 0;
@@ -180,39 +217,98 @@ static void tell(const struct step *step, const struct tried *tried,
 			    .origin = tried->origin };
 
 	status_write(&step->store, &s);
+	if (step->spec.part)
+		return;
 	memcpy(ev.node, step->spec.node, sizeof(ev.node));
 	event_add(&step->store, &ev, true);
+}
+
+/* The others try the same one. */
+static int choose(struct step *step, struct generation g, struct err *e)
+{
+	struct set_order o = { .word = SET_RESTORE, .generation = g, .resume = true };
+
+	return step->spec.nodes > 1 ? set_say(step, &o, e) : 0;
+}
+
+static void restored(struct step *step, struct generation g,
+		     const struct tried *tried, int64_t start)
+{
+	step->restored = g;
+	step->calls = tried->calls;
+	step->restored_time = tried->time;
+	tell(step, tried, start);
+}
+
+/* The first node says which one. */
+static pid_t follow(struct step *step, struct err *e)
+{
+	for (;;) {
+		int64_t start = clock_ns(CLOCK_MONOTONIC);
+		struct set_answer answer = { .run = 0 };
+		struct tried tried = { .calls = 0 };
+		struct err reason = { "" };
+		struct set_order o;
+		pid_t root;
+		int rc = set_await(&step->spec, step->spec.restart, step->order,
+				   start + ALL_RESTORED_NS, &o, e);
+
+		if (rc == 0)
+			err_set(e, "the step's first node does not say what is to be restored");
+		if (rc <= 0)
+			return -1;
+		step->order = o.number;
+		step->told_lost = o.word == SET_LOST;
+		step->told_afresh = o.word == SET_AFRESH;
+		if (o.word != SET_RESTORE)
+			return err_set(e, "%s", o.text);
+		root = try_generation(step, o.generation, &tried, &reason);
+		if (root > 0) {
+			restored(step, o.generation, &tried, start);
+			return root;
+		}
+		if (step->all_run)
+			return err_set(e, "generation %d: %s",
+				       o.generation.number, reason.text);
+		answer.elsewhere = step->elsewhere;
+		snprintf(answer.text, sizeof(answer.text), "%s", reason.text);
+		/* It is the same one still, if this node was not told to leave it. */
+		if (set_answer(step, SET_REFUSED, &answer, e) < 0)
+			return -1;
+	}
 }
 
 pid_t step_restore(struct step *step, struct err *e)
 {
 	int64_t start = clock_ns(CLOCK_MONOTONIC);
 	cleanup_free struct generation *list = NULL;
-	int count = store_generations(&step->store, &list, e);
+	int count;
 	struct err reason;
 
-	if (count < 0)
+	if (step->spec.part)
+		return follow(step, e);
+	if ((count = store_generations(&step->store, &list, e)) < 0)
 		return -1;
 	err_set(e, "%s", count ? "" : "no generation is there any more");
 	for (int i = 0; i < count; i++) {
 		struct tried tried = { .calls = 0 };
-		pid_t root = try_generation(step, list[i], &tried, &reason);
 		size_t n = strlen(e->text);
+		pid_t root = choose(step, list[i], &reason) < 0 ?
+				     -1 :
+				     try_generation(step, list[i], &tried, &reason);
 
 		if (root > 0) {
 			/* What is wrong with the newer ones stays known. */
-			step->restored = list[i];
-			step->calls = tried.calls;
-			step->restored_time = tried.time;
-			tell(step, &tried, start);
+			restored(step, list[i], &tried, start);
 			return root;
 		}
 		snprintf(e->text + n, sizeof(e->text) - n,
 			 "%sgeneration %d: %s", n ? "; " : "", list[i].number,
 			 reason.text);
 		/* An older one has less of the work; the newest will do on another node,
-		 * or when the job has been given what it needs. */
-		if (step->elsewhere || step->unfit)
+		 * or when the job has been given what it needs. Or the other nodes run
+		 * already. */
+		if (step->elsewhere || step->unfit || step->all_run)
 			break;
 	}
 	return -1;

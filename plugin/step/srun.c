@@ -27,6 +27,7 @@
 #include "alone.h"
 #include "calls.h"
 #include "end.h"
+#include "frame.h"
 #include "sckpt/base.h"
 
 #define BUF 65536
@@ -48,6 +49,17 @@ struct output {
 	bool line; /* the last byte of the program's was a newline */
 	int64_t passed; /* the program's bytes that were passed on, or dropped */
 	int64_t drop; /* bytes that come again, and were passed on before */
+	/* Of a step on several nodes: */
+	bool raw_line; /* a line begins in buf */
+	char plain[FRAME_SIZE * 32]; /* out of a frame, to be passed on */
+	size_t plain_size, plain_sent;
+};
+
+/* So much of what a stream of a node has said was passed on. */
+struct said {
+	int node, stream; /* node -1: free */
+	int64_t size;
+	bool inside; /* of a line */
 };
 
 struct input {
@@ -74,6 +86,9 @@ struct standin {
 	pid_t client; /* the real srun; 0 not started */
 	uint64_t waiting; /* signals for it when it is */
 	int32_t number;
+	uint32_t token; /* of frames; 0 there are none */
+	struct said *said; /* by hash */
+	size_t said_room, said_count; /* room is a power of two */
 	bool ended;
 	int status;
 };
@@ -137,6 +152,7 @@ static void call_again(struct standin *s)
 	for (int i = 0; i < 2; i++) {
 		s->out[i].filled = s->out[i].sent = 0;
 		s->out[i].message = false;
+		s->out[i].raw_line = true;
 	}
 	s->held_size = 0;
 	s->held_until = 0;
@@ -357,6 +373,127 @@ static bool take_message(struct standin *s, struct output *o)
 	return true;
 }
 
+/* ---- frames ------------------------------------------------------------------ */
+
+static struct said *find_said(struct said *list, size_t room, int node, int stream)
+{
+	size_t i = ((uint32_t)node * UINT32_C(2654435761) + (uint32_t)stream) &
+		   (room - 1);
+
+	while (list[i].node >= 0 &&
+	       (list[i].node != node || list[i].stream != stream))
+		i = (i + 1) & (room - 1);
+	return &list[i];
+}
+
+static void grow_said(struct standin *s)
+{
+	size_t room = s->said_room ? 2 * s->said_room : 64;
+	struct said *list = malloc(room * sizeof(*list));
+
+	if (!list)
+		give_up("no memory");
+	for (size_t i = 0; i < room; i++)
+		list[i].node = -1;
+	for (size_t i = 0; i < s->said_room; i++)
+		if (s->said[i].node >= 0)
+			*find_said(list, room, s->said[i].node,
+				   s->said[i].stream) = s->said[i];
+	free(s->said);
+	s->said = list;
+	s->said_room = room;
+}
+
+static struct said *said_of(struct standin *s, int node, int stream)
+{
+	struct said *found;
+
+	if (2 * (s->said_count + 1) > s->said_room)
+		grow_said(s);
+	found = find_said(s->said, s->said_room, node, stream);
+	if (found->node < 0) {
+		*found = (struct said){ .node = node, .stream = stream };
+		s->said_count++;
+	}
+	return found;
+}
+
+/* A frame begins, of which not all is there yet. */
+static bool is_part_frame(const struct standin *s, const struct output *o)
+{
+	size_t before = label(o), left = o->filled - o->sent - before;
+
+	if (!s->token || !o->raw_line || o->message || left >= FRAME_SIZE)
+		return false;
+	return left ? frame_begins(o->buf + o->sent + before, left, s->token) :
+		      before > 0;
+}
+
+/* The rest of it will not come. */
+static bool is_torn(const struct standin *s, const struct output *o)
+{
+	return is_part_frame(s, o) && o->filled - o->sent > FRAME_SIZE / 8;
+}
+
+/* Lines get the label again that srun gave the frame. */
+static void add_plain(struct output *o, struct said *said, const char *label,
+		      size_t label_size, const char *data, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (!said->inside) {
+			memcpy(o->plain + o->plain_size, label, label_size);
+			o->plain_size += label_size;
+		}
+		o->plain[o->plain_size++] = data[i];
+		said->inside = data[i] != '\n';
+	}
+}
+
+/* True when there was one. All of it counts as passed on: what is not written yet is
+ * here, also after a restore. */
+static bool take_frame(struct standin *s, struct output *o)
+{
+	size_t before = label(o), skip;
+	const char *at = o->buf + o->sent;
+	struct said *said;
+	struct frame f;
+
+	if (!s->token || !o->raw_line || o->message || before > 24 ||
+	    o->filled - o->sent - before < FRAME_SIZE ||
+	    !frame_take(at + before, s->token, &f))
+		return false;
+	said = said_of(s, f.node, f.stream);
+	o->plain_size = o->plain_sent = 0;
+	skip = said->size > f.at ? (size_t)(said->size - f.at) : 0;
+	if (skip < f.size) {
+		add_plain(o, said, at, before, f.data + skip, f.size - skip);
+		said->size = f.at + (int64_t)f.size;
+	}
+	o->sent += before + FRAME_SIZE;
+	return true;
+}
+
+/* As much as can be written at once. */
+static void pass_plain(struct standin *s, struct output *o)
+{
+	size_t n = o->plain_size - o->plain_sent;
+	ssize_t done;
+
+	if (o->fifo && n > PIPE_BUF)
+		n = PIPE_BUF;
+	done = write(o->to, o->plain + o->plain_sent, n);
+	if (done < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (done < 0) {
+		if (s->client > 0)
+			kill(s->client, SIGPIPE);
+		done = (ssize_t)n;
+	}
+	o->plain_sent += (size_t)done;
+}
+
+/* ---- both --------------------------------------------------------------------- */
+
 /* Passes on a part of what is there, so much as can be written at once. */
 static void pass_on(struct standin *s, struct output *o)
 {
@@ -364,12 +501,20 @@ static void pass_on(struct standin *s, struct output *o)
 	size_t n;
 	ssize_t done;
 
-	if (is_bare_label(o) || take_message(s, o))
+	if (o->plain_sent < o->plain_size) {
+		pass_plain(s, o);
 		return;
+	}
+	if (is_bare_label(o) || is_part_frame(s, o) || take_frame(s, o))
+		return;
+	if (take_message(s, o)) {
+		o->raw_line = !o->message;
+		return;
+	}
 	at = o->buf + o->sent;
 	n = o->filled - o->sent;
 	/* A message may begin behind every newline. */
-	if (o->to == 2 && (nl = memchr(at, '\n', n)))
+	if ((o->to == 2 || s->token) && (nl = memchr(at, '\n', n)))
 		n = (size_t)(nl - at) + 1;
 	if (o->drop > 0) {
 		if ((int64_t)n > o->drop)
@@ -390,13 +535,15 @@ static void pass_on(struct standin *s, struct output *o)
 		}
 		o->passed += done;
 	}
-	o->line = at[done - 1] == '\n';
+	o->line = o->raw_line = at[done - 1] == '\n';
 	o->sent += (size_t)done;
 }
 
-static bool read_output(struct output *o)
+static bool read_output(const struct standin *s, struct output *o)
 {
-	size_t kept = is_bare_label(o) ? o->filled - o->sent : 0;
+	size_t kept = is_bare_label(o) || is_part_frame(s, o) ?
+			      o->filled - o->sent :
+			      0;
 	ssize_t n;
 
 	memmove(o->buf, o->buf + o->sent, kept);
@@ -407,9 +554,10 @@ static bool read_output(struct output *o)
 }
 
 /* There is something to pass on. */
-static bool has_output(const struct output *o)
+static bool has_output(const struct standin *s, const struct output *o)
 {
-	return o->sent < o->filled && !is_bare_label(o);
+	return o->plain_sent < o->plain_size ||
+	       (o->sent < o->filled && !is_bare_label(o) && !is_part_frame(s, o));
 }
 
 /* srun is gone: what it has left in its pipes. */
@@ -418,13 +566,13 @@ static void __attribute__((noreturn)) end(struct standin *s)
 	for (int i = 0; i < 2; i++) {
 		struct output *o = &s->out[i];
 
-		while (o->open && (has_output(o) || read_output(o))) {
+		while (o->open && (has_output(s, o) || read_output(s, o))) {
 			struct pollfd p = { o->to, POLLOUT, 0 };
 
 			poll(&p, 1, -1);
 			pass_on(s, o);
 		}
-		if (o->open) /* a label that nothing follows */
+		if (o->open && !is_torn(s, o)) /* a label that nothing follows */
 			write_all(o->to, o->buf + o->sent, o->filled - o->sent);
 	}
 	if (s->stopping)
@@ -448,6 +596,12 @@ static void take_words(struct standin *s)
 		case CALL_AFRESH:
 			for (int i = 0; i < 2; i++)
 				s->out[i].drop = s->out[i].passed = 0;
+			free(s->said);
+			s->said = NULL;
+			s->said_room = s->said_count = 0;
+			break;
+		case CALL_FRAMES:
+			s->token = (uint32_t)word.value;
 			break;
 		case CALL_STARTED:
 			s->client = word.value;
@@ -524,7 +678,7 @@ static void serve(struct standin *s)
 			p[3].fd = s->in.to;
 		for (int i = 0; i < 2; i++) {
 			struct output *o = &s->out[i];
-			bool full = has_output(o);
+			bool full = has_output(s, o);
 
 			if (o->open)
 				p[4 + i] = (struct pollfd){
@@ -550,7 +704,7 @@ static void serve(struct standin *s)
 
 			if (!p[4 + i].revents)
 				continue;
-			if (has_output(o) || read_output(o))
+			if (has_output(s, o) || read_output(s, o))
 				pass_on(s, o);
 		}
 		if (s->held_until && held_ms(s) == 0)
@@ -572,7 +726,7 @@ static void take_output(struct standin *s, char *const argv[])
 
 		s->out[i].to = 1 + i;
 		s->out[i].from = -1;
-		s->out[i].line = true;
+		s->out[i].line = s->out[i].raw_line = true;
 		s->out[i].labelled = labelled;
 		s->out[i].open = fstat(1 + i, &st) == 0;
 		s->out[i].fifo = s->out[i].open && !S_ISREG(st.st_mode);

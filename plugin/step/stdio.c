@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "files.h"
+#include "frame.h"
 
 #define BUF 65536
 /* The log of the order takes the number of the first task's input, which has none. */
@@ -133,7 +134,8 @@ static int take(struct stdio *io, int i, int fd, struct err *e)
  */
 static int put_in_order(struct stdio *io, const struct spec *spec, struct err *e)
 {
-	if (strncmp(spec->step, CALL_STEP, strlen(CALL_STEP)) || spec->tasks == 1)
+	if (strncmp(spec->step, CALL_STEP, strlen(CALL_STEP)) || spec->tasks == 1 ||
+	    spec->nodes > 1)
 		return 0;
 	for (int i = 0; i < io->count; i++) {
 		if (is_input(i) || io->s[i].kind != STREAM_PIPE)
@@ -141,6 +143,30 @@ static int put_in_order(struct stdio *io, const struct spec *spec, struct err *e
 		io->ordered = true;
 		if (fcntl(io->s[i].outer, F_SETPIPE_SZ, 1) < 0)
 			return err_sys(e, "what the step's tasks write cannot be put in order");
+	}
+	return 0;
+}
+
+/* The frames that BUF bytes may need: of newlines each is two. */
+#define FRAMES_BUF ((2 * BUF / (FRAME_SIZE - 64) + 1) * FRAME_SIZE)
+
+/* Between nodes there is no order: what each has said is told apart. */
+static int put_in_frames(struct stdio *io, const struct spec *spec, struct err *e)
+{
+	io->token = spec->token;
+	io->part = spec->part;
+	if (!spec->token || spec->nodes < 2 || spec->append)
+		return 0;
+	for (int i = 0; i < io->count; i++) {
+		struct std_stream *s = &io->s[i];
+
+		if (is_input(i) || s->kind != STREAM_PIPE || !s->buf ||
+		    !(i % TASK_STREAMS == 1 ? spec->frame_out : spec->frame_err))
+			continue;
+		s->framed = true;
+		s->raw = s->buf;
+		if (!(s->buf = malloc(FRAMES_BUF)))
+			return err_set(e, "no memory for the step's standard streams");
 	}
 	return 0;
 }
@@ -160,7 +186,7 @@ int stdio_take(struct stdio *io, const struct spec *spec, const int *fds,
 	for (; io->count < tasks * TASK_STREAMS; io->count++)
 		if (take(io, io->count, fds[io->count], e) < 0)
 			return -1;
-	return put_in_order(io, spec, e);
+	return put_in_frames(io, spec, e) < 0 ? -1 : put_in_order(io, spec, e);
 }
 
 int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
@@ -204,11 +230,12 @@ void stdio_given(struct stdio *io)
 /* What the program wrote is in the store before anybody else has it. */
 static void keep(struct stdio *io, const struct std_stream *s)
 {
+	const char *data = s->framed ? s->raw : s->buf;
 	struct err e = { "" };
 
 	if (s->output < 0 || io->logs[s->output] < 0)
 		return;
-	if (file_write(io->logs[s->output], s->buf, s->filled, &e) < 0 ||
+	if (file_write(io->logs[s->output], data, s->filled, &e) < 0 ||
 	    (io->ordered &&
 	     file_write(io->logs[ORDER],
 			&(struct said){ (uint32_t)s->output, (uint32_t)s->filled },
@@ -232,6 +259,23 @@ static void end_input(struct std_stream *s)
 	close_fd(&s->inner);
 }
 
+/* What is in raw is to be said in frames. */
+static void frame(const struct stdio *io, struct std_stream *s)
+{
+	size_t n = s->filled, done = 0;
+
+	s->filled = 0;
+	while (done < n) {
+		size_t more = frame_make(s->buf + s->filled, io->token, io->part,
+					 (int)(s - io->s), s->said, s->raw + done,
+					 n - done);
+
+		s->filled += FRAME_SIZE;
+		s->said += (int64_t)more;
+		done += more;
+	}
+}
+
 /* Fills the buffer; returns false when there is nothing (more) to read. */
 static bool fill(struct stdio *io, struct std_stream *s, bool input)
 {
@@ -240,7 +284,7 @@ static bool fill(struct stdio *io, struct std_stream *s, bool input)
 
 	if (*from < 0)
 		return false;
-	n = read(*from, s->buf, BUF);
+	n = read(*from, s->framed ? s->raw : s->buf, BUF);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	s->filled = s->sent = 0;
@@ -261,6 +305,8 @@ static bool fill(struct stdio *io, struct std_stream *s, bool input)
 	}
 	if (!input)
 		keep(io, s);
+	if (s->framed)
+		frame(io, s);
 	return true;
 }
 
@@ -546,13 +592,34 @@ static int recall_file(struct std_stream *s, int i, int log, int64_t length,
 	return fill_file(s, log, length, rewind_shared(r, i), e);
 }
 
-static int recall_pipe(struct std_stream *s, int log, int64_t length,
-		       struct err *e)
+static int recall_frames(const struct stdio *io, struct std_stream *s, int log,
+			 int64_t length, struct err *e)
+{
+	int rc = 0;
+
+	for (s->said = 0; rc == 0 && s->said < length;) {
+		int64_t left = length - s->said;
+		size_t n = left < BUF ? (size_t)left : BUF;
+
+		if (pread(log, s->raw, n, s->said) != (ssize_t)n)
+			return err_set(e, "the program's past output is not whole");
+		s->filled = n;
+		frame(io, s);
+		if (s->outer >= 0)
+			rc = file_write(s->outer, s->buf, s->filled, e);
+		s->filled = s->sent = 0;
+	}
+	return rc;
+}
+
+static int recall_pipe(const struct stdio *io, struct std_stream *s, int log,
+		       int64_t length, struct err *e)
 {
 	int flags = fcntl(s->outer, F_GETFL), rc;
 
 	fcntl(s->outer, F_SETFL, flags & ~O_NONBLOCK);
-	rc = output_replay(log, length, s->outer, e);
+	rc = s->framed ? recall_frames(io, s, log, length, e) :
+			 output_replay(log, length, s->outer, e);
 	fcntl(s->outer, F_SETFL, flags);
 	return rc;
 }
@@ -610,7 +677,7 @@ int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
 
 	if (s->output != i)
 		return 0; /* nothing was truncated */
-	return s->kind == STREAM_PIPE ? recall_pipe(s, log, length, e) :
+	return s->kind == STREAM_PIPE ? recall_pipe(io, s, log, length, e) :
 					fill_file(s, log, length, false, e);
 }
 
@@ -634,7 +701,7 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 		if (log >= 0 && ftruncate(log, was->length) < 0)
 			return err_sys(e, "cannot bring back the program's output");
 		if (s->kind == STREAM_PIPE && log >= 0 && !io->ordered &&
-		    recall_pipe(s, log, was->length, e) < 0)
+		    recall_pipe(io, s, log, was->length, e) < 0)
 			return -1;
 		/* One that is several is put right once. */
 		if (s->kind == STREAM_FILE && s->regular &&

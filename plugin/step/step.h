@@ -44,6 +44,9 @@ struct std_stream {
 	/* bytes on their way between outer and inner */
 	char *buf;
 	size_t filled, sent;
+	bool framed; /* output, in frames (frame.h); then: */
+	char *raw; /* what came from the program, before */
+	int64_t said; /* bytes from its first start */
 	int64_t moved; /* input: bytes handed to the program so far, from the
 			* first start of the job */
 	int64_t skip; /* input: bytes of it that are still to be skipped */
@@ -61,7 +64,8 @@ struct stdio {
 	unsigned next; /* who is asked next */
 	struct err log_error; /* why output is not kept; "" when it is */
 	bool append;
-	uint32_t job;
+	uint32_t job, token;
+	int part; /* of the step: this node's */
 };
 
 /* Looks at the descriptors of so many tasks, three for each, -1 for what is closed,
@@ -329,7 +333,8 @@ struct step {
 	struct pmi *pmi;
 	pid_t root;
 	struct generation restored; /* what it went on from; number 0: none */
-	bool elsewhere; /* not restored, since this node has not what it needs */
+	bool elsewhere; /* not restored, since a node has not what it needs */
+	char unfit_node[256]; /* that node */
 	bool unfit; /* not restored, since the job has not, on any node */
 	int64_t restored_time; /* when that was taken, s since 1970 */
 	char command[256];
@@ -339,6 +344,12 @@ struct step {
 	bool told_carry, told_left_out; /* what does not travel, once (carry_dump.c) */
 	struct cost last;
 	int calls; /* of srun by the script, since its first start */
+	/* Of a step on several nodes: */
+	int order; /* number of the last order, set.h */
+	struct set_answer answer; /* not the first node: what it said last */
+	bool all_run; /* restored on all nodes: there is no way back */
+	bool told_lost; /* the first node has told that it cannot be */
+	bool told_afresh; /* and that all start from the begin */
 };
 
 struct shape;
@@ -349,6 +360,8 @@ struct order {
 	int64_t us; /* it is given up when it takes longer; 0: never */
 	char reason[80];
 	char request[40]; /* whose request it answers; "" nobody's */
+	struct generation set; /* as what the first node has ordered it; number 0:
+				* it is the first, or the only one */
 	struct shape *shape; /* what the tree looks like is noted there; NULL */
 };
 

@@ -14,8 +14,12 @@
 #include <unistd.h>
 
 #include "end.h"
+#include "set.h"
 #include "step.h"
 #include "supervise.h"
+
+/* Slurm has delivered by then what was sent through it. */
+#define WOKEN_NS (INT64_C(10) * 1000000000)
 
 static int64_t now_ns(void)
 {
@@ -37,7 +41,7 @@ static void look_for_verdict(struct supervisor *s)
 		_exit(!protected);
 	}
 	s->looker = 0;
-	if (protected)
+	if (protected && !s->spec.part)
 		periodic_begin(&s->periodic, &s->spec, now_ns());
 }
 
@@ -76,6 +80,22 @@ static void forget_term(struct supervisor *s)
 		s->links.list[i].term = false;
 }
 
+static void dump_is_over(struct supervisor *s);
+
+/* A dump by the clock is the first node's affair: Slurm carries the word to the others,
+ * which is one RPC for the step, however many nodes it has. */
+static void wake_others(struct supervisor *s)
+{
+	char target[64], *argv[] = { SCANCEL_PATH, "--signal=URG", target, NULL };
+
+	if (s->spec.nodes < 2 || s->waker)
+		return;
+	snprintf(target, sizeof(target), "%u.%s", s->spec.job, s->spec.id);
+	if (run_spawn(argv, environ, NULL, NULL, &s->waker, NULL) < 0)
+		s->waker = 0;
+	s->woken = now_ns();
+}
+
 static void order_dump(struct supervisor *s, int dumping, const char *reason,
 		       const char *request)
 {
@@ -91,6 +111,48 @@ static void order_dump(struct supervisor *s, int dumping, const char *reason,
 	}
 	s->dumping = dumping;
 	control_send(s->spec.control, &msg, NULL);
+	if (dumping == BY_CLOCK || dumping == BEFORE_LIMIT)
+		wake_others(s);
+}
+
+/* ---- the other nodes of the step ------------------------------------------------- */
+
+/* All have the signal. The first node's supervisor knows what is to be done: it alone
+ * asks slurmctld. */
+static void follow_first(struct supervisor *s, int sig)
+{
+	struct control msg = { .kind = CONTROL_FOLLOW, .value = sig };
+
+	if (sig == SIGTERM) {
+		msg.us = budget_deadline_us(s->spec.kill_wait) -
+			 (now_ns() - s->told) / 1000;
+		if (msg.us < 1)
+			msg.us = 1;
+	}
+	s->following = sig;
+	s->dumping = FOLLOWING;
+	control_send(s->spec.control, &msg, NULL);
+}
+
+/* What the first node has refused, it has told of. */
+static void on_not_followed(struct supervisor *s, const struct control *msg)
+{
+	if (msg->value)
+		tell_refusal(s, msg->text);
+	if (s->following == SIGTERM) {
+		s->refused = true;
+		pass_term(s);
+	}
+	dump_is_over(s);
+}
+
+static void on_pass(struct supervisor *s, bool to_program)
+{
+	if (to_program && s->following == SIGTERM)
+		pass_term(s);
+	else if (to_program)
+		pass_signal(s, ALL_TASKS, s->following);
+	dump_is_over(s);
 }
 
 static void on_term(struct supervisor *s)
@@ -108,6 +170,10 @@ static void on_term(struct supervisor *s)
 		pass_term(s);
 		return;
 	}
+	if (s->spec.part) {
+		follow_first(s, SIGTERM);
+		return;
+	}
 	job_ask(s->spec.job, &facts, NULL);
 	if (facts.answered) {
 		memcpy(s->name, facts.name, sizeof(s->name));
@@ -117,6 +183,10 @@ static void on_term(struct supervisor *s)
 	cause = stop_cause(&facts);
 	switch (stop_action(cause, &s->spec)) {
 	case ACTION_PASS:
+		if (s->spec.nodes > 1)
+			control_send(s->spec.control,
+				     &(struct control){ .kind = CONTROL_PASS },
+				     NULL);
 		pass_term(s);
 		break;
 	case ACTION_SAVE:
@@ -144,11 +214,23 @@ static void on_urg(struct supervisor *s, int task)
 	struct store store;
 	int mine = 0;
 
+	if (s->spec.part) {
+		if (s->dumping == NOTHING)
+			follow_first(s, SIGURG);
+		return;
+	}
 	if (store_open(&s->spec, false, &store, NULL) == 0) {
 		mine = request_take(&store, busy.request, &e);
 		if (!strncmp(busy.request, CHECK_REQUEST, strlen(CHECK_REQUEST))) {
 			busy.kind = STATUS_CHECKED;
 			what = "sckpt check";
+		}
+		if (mine > 0 && busy.kind == STATUS_CHECKED && s->spec.nodes > 1) {
+			snprintf(busy.text, sizeof(busy.text),
+				 "a step on several nodes cannot be rehearsed; sckpt create shows whether it can be dumped");
+			status_write(&store, &busy);
+			store_close(&store);
+			return;
 		}
 		if (mine > 0 && s->dumping != NOTHING) {
 			snprintf(busy.text, sizeof(busy.text),
@@ -160,6 +242,8 @@ static void on_urg(struct supervisor *s, int task)
 	if (mine < 0)
 		say(SAYS "no checkpoint of step %u.%s: %s", s->spec.job,
 		    s->spec.step, e.text);
+	else if (!mine && s->woken && now_ns() - s->woken < WOKEN_NS)
+		; /* its own */
 	else if (!mine)
 		pass_signal(s, task, SIGURG);
 	else if (s->dumping == NOTHING)
@@ -261,16 +345,32 @@ static void requeue_ended(struct supervisor *s)
 		    s->spec.job);
 }
 
+/* The step's first node hears of it. */
+static void part_is_over(const struct supervisor *s, int status)
+{
+	struct set_answer a = { .run = s->spec.restart > 0 ? s->spec.restart : 0,
+				.over = true, .status = status };
+	struct store store;
+
+	if (!s->spec.part || store_open(&s->spec, false, &store, NULL))
+		return;
+	snprintf(a.node, sizeof(a.node), "%s", s->spec.node);
+	set_answer_write(&store, &a, NULL);
+	store_close(&store);
+}
+
 static void __attribute__((noreturn)) finish(struct supervisor *s, int status)
 {
 	if (s->requeue && s->saved)
 		requeue_ended(s);
-	if (s->saved)
+	if (s->saved && !s->spec.part)
 		start_soon(s);
 	wait_for_comment(s);
 	wait_for_mail(s);
-	if (!s->ended && WIFSIGNALED(status))
+	if (!s->ended && WIFSIGNALED(status)) {
 		say(SAYS "the step's agent was killed, and the program with it");
+		part_is_over(s, status);
+	}
 	links_end(&s->links, s->ended ? s->status : status);
 	end_as(s->ended ? s->status : status);
 }
@@ -290,7 +390,8 @@ static void on_signal(struct supervisor *s, int task, int sig)
 		return;
 	}
 	pass_signal(s, task, sig);
-	if (periodic_is_warning(&s->periodic, &s->spec, sig, now_ns()))
+	if (!s->spec.part &&
+	    periodic_is_warning(&s->periodic, &s->spec, sig, now_ns()))
 		on_warning(s);
 }
 
@@ -325,7 +426,8 @@ static void on_links(struct supervisor *s, const struct pollfd *p)
 			} else if (sig == SIGTERM) {
 				/* Each gets one for a stop; the checkpoint at the
 				 * begin of the grace time answers all of them. */
-				term |= s->dumping != IN_GRACE ||
+				term |= (s->dumping != IN_GRACE &&
+					 s->dumping != FOLLOWING) ||
 					s->links.list[i].term;
 				s->links.list[i].term = true;
 			} else {
@@ -339,6 +441,12 @@ static void on_links(struct supervisor *s, const struct pollfd *p)
 		term_came(s);
 }
 
+static bool was_end(const struct supervisor *s, const struct control *saved)
+{
+	return s->dumping == ENDING ||
+	       (s->dumping == FOLLOWING && !strcmp(saved->text, "end"));
+}
+
 static void on_children(struct supervisor *s)
 {
 	struct signalfd_siginfo si;
@@ -348,12 +456,14 @@ static void on_children(struct supervisor *s)
 		;
 	if (s->mailer > 0 && waitpid(s->mailer, NULL, WNOHANG) == s->mailer)
 		s->mailer = 0;
+	if (s->waker > 0 && waitpid(s->waker, NULL, WNOHANG) == s->waker)
+		s->waker = 0;
 	if (s->commenter > 0 &&
 	    waitpid(s->commenter, NULL, WNOHANG) == s->commenter)
 		s->commenter = 0;
 	if (s->looker > 0 && waitpid(s->looker, &status, WNOHANG) == s->looker) {
 		s->looker = 0;
-		if (WIFEXITED(status) && !WEXITSTATUS(status))
+		if (WIFEXITED(status) && !WEXITSTATUS(status) && !s->spec.part)
 			periodic_begin(&s->periodic, &s->spec, now_ns());
 	}
 	if (waitpid(s->agent, &status, WNOHANG) == s->agent) {
@@ -366,11 +476,11 @@ static void on_children(struct supervisor *s)
 				s->status = msg.value;
 			} else if (msg.kind == CONTROL_TASK_ENDED) {
 				links_ended(&s->links, msg.task, msg.value);
-			} else if (msg.kind == CONTROL_SAVED && s->dumping == ENDING) {
+			} else if (msg.kind == CONTROL_SAVED && was_end(s, &msg)) {
 				s->ended = s->saved = true;
 				s->status = SIGTERM;
 			} else if (msg.kind == CONTROL_LOST) {
-				lost(s, msg.text, msg.value);
+				lost(s, &msg);
 			} else if (msg.kind == CONTROL_EVENT) {
 				tell_event(s, msg.text);
 			}
@@ -415,6 +525,8 @@ static void on_refused(struct supervisor *s, const char *why)
 static void on_saved(struct supervisor *s, const struct control *msg)
 {
 	bool limit = s->dumping == BEFORE_LIMIT;
+	bool stop = s->dumping == IN_GRACE ||
+		    (s->dumping == FOLLOWING && s->following == SIGTERM);
 	char cost[16], interval[16];
 
 	if (rhythm_took(&s->periodic.rhythm, msg->us, now_ns())) {
@@ -425,7 +537,7 @@ static void on_saved(struct supervisor *s, const struct control *msg)
 		    interval);
 	}
 	s->refusal[0] = '\0';
-	if (s->dumping == IN_GRACE && !s->term)
+	if (stop && !s->term)
 		forget_term(s);
 	dump_is_over(s);
 	if (limit && s->dumping == NOTHING)
@@ -466,7 +578,7 @@ static void on_answer(struct supervisor *s)
 		links_ended(&s->links, msg.task, msg.value);
 		break;
 	case CONTROL_SAVED:
-		if (s->dumping == ENDING) {
+		if (was_end(s, &msg)) {
 			/* To Slurm the task ends by the signal it sent. */
 			s->ended = s->saved = true;
 			s->status = SIGTERM;
@@ -478,10 +590,19 @@ static void on_answer(struct supervisor *s)
 		on_size(s, &msg);
 		break;
 	case CONTROL_REFUSED:
-		on_refused(s, msg.text);
+		if (s->dumping == FOLLOWING)
+			on_not_followed(s, &msg);
+		else
+			on_refused(s, msg.text);
+		break;
+	case CONTROL_PASS:
+		on_pass(s, !msg.value);
+		break;
+	case CONTROL_WAKE:
+		wake_others(s);
 		break;
 	case CONTROL_LOST:
-		lost(s, msg.text, msg.value);
+		lost(s, &msg);
 		break;
 	case CONTROL_EVENT:
 		tell_event(s, msg.text);
@@ -547,7 +668,7 @@ int main(int argc, char *argv[])
 		p[2] = (struct pollfd){ first ? -1 : s.signals, POLLIN, 0 };
 		n = links_polls(&s.links, p + 3);
 		n = poll(p, (nfds_t)(3 + (first ? 1 : n)), !first ? periodic_wait(&s.periodic, now_ns()) :
-				   s.spec.restart <= 0 ? VERDICT_TIMEOUT_MS + 1000 :
+				   s.spec.restart <= 0 ? verdict_timeout_ms(&s.spec) + 1000 :
 							 -1);
 
 		if (n == 0 && first)

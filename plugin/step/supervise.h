@@ -5,6 +5,7 @@
 
 #include "periodic.h"
 #include "sckpt/policy.h"
+#include "sckpt/store.h"
 
 #define SAYS "sckpt: "
 
@@ -41,6 +42,7 @@ struct supervisor {
 	struct spec spec;
 	struct links links;
 	pid_t agent;
+	struct generation newest; /* what there is to go on from; number 0 nothing */
 	pid_t looker; /* looks at the store; 0 when the verdict is given */
 	int signals, children;
 	enum {
@@ -49,8 +51,12 @@ struct supervisor {
 		BY_CLOCK, /* one between stops */
 		BEFORE_LIMIT, /* one before the time limit: then a requeue */
 		IN_GRACE, /* one at the begin of the grace time */
+		FOLLOWING, /* what the step's first node says */
 		ENDING /* one that ends the step */
 	} dumping;
+	int following; /* for this signal */
+	pid_t waker; /* wakes the step's other nodes, or 0 */
+	int64_t woken; /* when, CLOCK_MONOTONIC in ns; 0 never */
 	bool term; /* SIGTERM came meanwhile, and is still to be answered */
 	int64_t told; /* when it came, CLOCK_MONOTONIC in ns; 0: it has not */
 	int64_t passed; /* when the program last got a signal, s since 1970 */
@@ -107,8 +113,8 @@ bool may_start_afresh(struct supervisor *s, bool care);
 void answer_end(struct supervisor *s, int64_t touched);
 /* The step was dumped and the job is requeued: lets it start as soon as may be. */
 void start_soon(const struct supervisor *s);
-/* No generation could be restored: on-restore-failure= decides. `elsewhere`: another
- * node may have what this one has not. */
-void lost(struct supervisor *s, const char *why, bool elsewhere);
+/* No generation could be restored: on-restore-failure= decides, if not the step's first
+ * node does. */
+void lost(struct supervisor *s, const struct control *msg);
 
 #endif

@@ -123,6 +123,8 @@ void tell_event(struct supervisor *s, const char *text)
 {
 	bool restored = s->dumping == NOTHING; /* no dump is under way */
 
+	if (s->spec.part)
+		return; /* the step's first node tells of it */
 	if (s->own_stderr && at_line())
 		say(SAYS "%s", text);
 	if (restored || s->dumping == ENDING ||

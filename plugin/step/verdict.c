@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "sckpt/store.h"
+#include "set.h"
 #include "supervise.h"
 
 /* How often the job was requeued: asked only when the environment does not
@@ -22,7 +23,7 @@ static int restarts(struct supervisor *s, struct err *e)
 }
 
 /* The clocks the program saw last, of the newest generation that can be read. */
-static int last_clocks(const struct supervisor *s, const struct store *store,
+static int last_clocks(struct supervisor *s, const struct store *store,
 		       struct control *verdict, struct err *e)
 {
 	cleanup_free struct generation *list = NULL;
@@ -40,7 +41,21 @@ static int last_clocks(const struct supervisor *s, const struct store *store,
 		manifest_free(&m);
 		break;
 	}
+	if (count > 0)
+		s->newest = list[0];
 	return count < 0 ? -1 : 0;
+}
+
+/* A step goes on on as many nodes as it was saved on. */
+static int same_shape(const struct supervisor *s, const struct store *store,
+		      const struct control *verdict, struct err *e)
+{
+	int nodes = store_nodes(store);
+
+	if (!verdict->resume || nodes == s->spec.nodes)
+		return 0;
+	return err_set(e, "its checkpoints are of a step on %d node%s, and it is started on %d: ask for the same number of nodes and tasks",
+		       nodes, nodes > 1 ? "s" : "", s->spec.nodes);
 }
 
 static void say_afresh(const struct supervisor *s)
@@ -142,7 +157,9 @@ static int look_back(struct supervisor *s, struct control *verdict,
 	}
 	rc = used = store_used(&store, e);
 	if (used > 0 && (rc = verdict->run = restarts(s, e)) > 0)
-		rc = last_clocks(s, &store, verdict, e);
+		rc = last_clocks(s, &store, verdict, e) < 0 ?
+			     -1 :
+			     same_shape(s, &store, verdict, e);
 	else if (used > 0 && rc == 0)
 		/* A fresh job never takes up what lies there. */
 		rc = store_set_aside(&s->spec, e);
@@ -181,6 +198,11 @@ static int go_on_from(struct supervisor *s, struct control *verdict,
 		memcpy(origin.fixed, s->spec.from_fixed, sizeof(origin.fixed));
 	}
 	rc = store_open(&origin, false, &from, e);
+	if (rc == 0 && (s->spec.nodes > 1 || store_nodes(&from) > 1)) {
+		store_close(&from);
+		return err_set(e, "restart from %s: a step on several nodes goes on in its own job alone",
+			       s->spec.from);
+	}
 	if (rc)
 		return rc < 0 ? -1 :
 				err_set(e, "there is no checkpoint of %s", s->spec.from);
@@ -218,6 +240,94 @@ static void hold(struct supervisor *s, const char *why)
 		    s->spec.job, s->spec.base, s->spec.cluster, s->spec.job);
 }
 
+/* ---- the other nodes of the step ------------------------------------------------- */
+
+/* So long a node waits for the first one when there may be work to go on from. */
+#define FIRST_MS 300000
+
+/* They hear whether there is something to go on from. */
+static int lead(const struct supervisor *s, const struct store *store,
+		const struct control *verdict, struct err *e)
+{
+	struct set_order o = { .launch = s->spec.launch,
+			       .run = verdict->run, .number = 1,
+			       .word = SET_START,
+			       .generation = s->newest,
+			       .resume = verdict->resume };
+
+	if (store_note_nodes(store, s->spec.nodes, e) < 0)
+		return -1;
+	return s->spec.nodes > 1 ? set_order_write(store, &o, e) : 0;
+}
+
+/* As far as they can be told. */
+static void lead_away(const struct supervisor *s, const struct control *verdict,
+		      const char *why)
+{
+	struct set_order o = { .launch = s->spec.launch,
+			       .run = verdict->run, .number = 1,
+			       .word = verdict->value ? SET_LOST : SET_UNPROTECTED };
+	struct store store;
+
+	if (s->spec.nodes < 2 || s->spec.part ||
+	    store_open(&s->spec, false, &store, NULL))
+		return;
+	snprintf(o.text, sizeof(o.text), "%.600s", why);
+	set_order_write(&store, &o, NULL);
+	store_close(&store);
+}
+
+/* The clocks of its own part. */
+static int part_clocks(struct supervisor *s, struct generation g,
+		       struct control *verdict, struct err *e)
+{
+	struct store store;
+	struct manifest m;
+	int rc = store_open(&s->spec, true, &store, e);
+
+	if (rc < 0)
+		return -1;
+	if (generation_load(&store, g, geteuid(), &s->spec, &m, NULL) == 0) {
+		verdict->monotonic = m.monotonic;
+		verdict->boottime = m.boottime;
+		manifest_free(&m);
+	} else {
+		/* Restoring will say why. */
+		rc = last_clocks(s, &store, verdict, e);
+	}
+	verdict->resume = 1;
+	store_close(&store);
+	return rc;
+}
+
+/* What the first node says of this run. */
+static int follow(struct supervisor *s, struct control *verdict, struct err *e)
+{
+	int run = s->spec.restart > 0 ? s->spec.restart : 0;
+	int ms = run > 0 ? FIRST_MS : verdict_timeout_ms(&s->spec);
+	struct set_order o;
+	int rc = set_await(&s->spec, run, 0,
+			   clock_ns(CLOCK_MONOTONIC) + ms * INT64_C(1000000), &o,
+			   e);
+
+	verdict->run = run;
+	if (rc == 0)
+		err_set(e, "the step's first node does not say within %d s what becomes of it",
+			ms / 1000);
+	if (rc > 0 && o.word != SET_LOST && o.word != SET_UNPROTECTED)
+		return o.resume || o.word == SET_RUN ?
+			       part_clocks(s, o.generation, verdict, e) :
+			       0;
+	if (rc > 0)
+		err_set(e, "%s", o.text);
+	else if (run > 0)
+		return -1;
+	else
+		say(SAYS "this step is not protected: %s", e->text);
+	verdict->value = rc > 0 && o.word == SET_LOST ? -1 : 0;
+	return 1;
+}
+
 /* Its directory is there, and this run of the job has it. -1: it must not
  * start, for another has it, or for it would lose what is there. */
 static int take_store(struct supervisor *s, struct control *verdict,
@@ -228,6 +338,8 @@ static int take_store(struct supervisor *s, struct control *verdict,
 
 	if (rc == 0) {
 		rc = store_claim(&store, verdict->run, s->spec.node, e);
+		if (rc == 0 && !s->spec.part)
+			rc = lead(s, &store, verdict, e);
 		store_close(&store);
 	}
 	if (rc > 0) {
@@ -244,7 +356,8 @@ static int take_store(struct supervisor *s, struct control *verdict,
 }
 
 /* The job is put back into the queue, and not tried here again. */
-static bool go_elsewhere(const struct supervisor *s, const char *why)
+static bool go_elsewhere(const struct supervisor *s, const char *why,
+			 const char *node)
 {
 	const struct spec *spec = &s->spec;
 	struct err e = { "" };
@@ -258,20 +371,22 @@ static bool go_elsewhere(const struct supervisor *s, const char *why)
 	if (job_requeue_hold(spec->job, &e) < 0)
 		return false;
 	say(SAYS "step %u.%s cannot go on on %s: %s", spec->job, spec->step,
-	    spec->node, why);
-	if (job_release_elsewhere(&facts, spec->node, &e) < 0)
+	    node, why);
+	if (job_release_elsewhere(&facts, node, &e) < 0)
 		say(SAYS "the job is held, for it cannot be kept from %s (%s); when that is mended: scontrol release %s",
-		    spec->node, e.text, facts.name);
+		    node, e.text, facts.name);
 	else
 		say(SAYS "the job is queued again, and will go on on another node (ExcNodeList=%s%s%s; when %s is mended: scontrol update job %s ExcNodeList=, and scontrol release where it was the last)",
-		    facts.excluded, *facts.excluded ? "," : "", spec->node,
-		    spec->node, facts.name);
+		    facts.excluded, *facts.excluded ? "," : "", node, node,
+		    facts.name);
 	return true;
 }
 
-void lost(struct supervisor *s, const char *why, bool elsewhere)
+void lost(struct supervisor *s, const struct control *msg)
 {
-	if (elsewhere && go_elsewhere(s, why))
+	const char *why = msg->text;
+
+	if (msg->value < 0 || (msg->value > 0 && go_elsewhere(s, why, msg->node)))
 		return;
 	if (s->spec.limits.on_failure == ON_FAILURE_FAIL) {
 		say(SAYS "step %u.%s fails, for it cannot go on: %s",
@@ -315,10 +430,15 @@ bool may_start_afresh(struct supervisor *s, bool care)
 	if (s->spec.limits.on_failure == ON_FAILURE_FRESH ||
 	    (saved = work_is_saved(s, &e)) == 0)
 		return true;
-	if (care && saved < 0)
+	if (care && saved < 0) {
 		hold(s, e.text);
-	else if (care)
-		lost(s, s->spec.off, true);
+	} else if (care) {
+		struct control msg = { .kind = CONTROL_LOST, .value = 1 };
+
+		memcpy(msg.text, s->spec.off, sizeof(s->spec.off));
+		memcpy(msg.node, s->spec.node, sizeof(msg.node));
+		lost(s, &msg);
+	}
 	wait_for_mail(s);
 	return false;
 }
@@ -327,9 +447,12 @@ bool give_verdict(struct supervisor *s)
 {
 	struct control verdict = { .kind = CONTROL_VERDICT, .value = 1 };
 	struct err e = { "" };
-	int ended = look_at_end(s, &verdict, &e);
+	int ended = s->spec.part ? follow(s, &verdict, &e) :
+				   look_at_end(s, &verdict, &e);
 
-	if (!ended && (look_back(s, &verdict, &e) < 0 ||
+	if (!ended && s->spec.part)
+		ended = take_store(s, &verdict, &e) < 0 ? -1 : 0;
+	else if (!ended && (look_back(s, &verdict, &e) < 0 ||
 		       (!verdict.resume && *s->spec.from &&
 			go_on_from(s, &verdict, &e) < 0) ||
 		       take_store(s, &verdict, &e) < 0))
@@ -338,6 +461,8 @@ bool give_verdict(struct supervisor *s)
 		hold(s, e.text);
 		verdict.value = -1;
 	}
+	if (verdict.value <= 0)
+		lead_away(s, &verdict, e.text);
 	snprintf(verdict.text, sizeof(verdict.text), "%.600s", e.text);
 	/* If the child is gone, the poll loop sees it end. */
 	control_send(s->spec.control, &verdict, NULL);

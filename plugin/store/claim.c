@@ -176,7 +176,7 @@ int store_claim(const struct store *store, int run, const char *node,
 			*other ? other : "another node");
 		return 1;
 	}
-	if ((count = store_generations(store, &list, e)) < 0)
+	if ((count = store_published(store, &list, e)) < 0)
 		return -1;
 	o = json_object_new_object();
 	json_object_object_add(o, "run", json_object_new_int(run));

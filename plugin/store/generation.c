@@ -57,8 +57,8 @@ static int compare(const void *a, const void *b)
 	return x->run < y->run ? 1 : x->run > y->run ? -1 : 0;
 }
 
-int store_generations(const struct store *store, struct generation **list,
-		      struct err *e)
+int store_published(const struct store *store, struct generation **list,
+		    struct err *e)
 {
 	struct found f = { .e = e };
 	struct claims claims;
@@ -78,6 +78,39 @@ int store_generations(const struct store *store, struct generation **list,
 		qsort(f.list, n, sizeof(*f.list), compare);
 	*list = f.list;
 	return (int)n;
+}
+
+/* Those that node part has, too. */
+static int keep_common(const struct store *store, int part,
+		       struct generation *list, int count, struct err *e)
+{
+	cleanup_free struct generation *there = NULL;
+	struct store at;
+	int n = 0, has;
+
+	if (part_open(store, part, false, &at, NULL) < 0)
+		return 0;
+	has = store_published(&at, &there, e);
+	store_close(&at);
+	if (has < 0)
+		return -1;
+	for (int i = 0; i < count; i++)
+		for (int k = 0; k < has; k++)
+			if (compare(&list[i], &there[k]) == 0) {
+				list[n++] = list[i];
+				break;
+			}
+	return n;
+}
+
+int store_generations(const struct store *store, struct generation **list,
+		      struct err *e)
+{
+	int nodes = store_nodes(store), count = store_published(store, list, e);
+
+	for (int i = 1; i < nodes && count > 0; i++)
+		count = keep_common(store, i, *list, count, e);
+	return count;
 }
 
 /* ---- the next one ------------------------------------------------------------- */
@@ -131,7 +164,7 @@ int store_next(const struct store *store, int run, struct err *e)
 {
 	cleanup_free struct generation *list = NULL;
 	struct next n = { store, run, 0 };
-	int count = store_generations(store, &list, e);
+	int count = store_published(store, &list, e);
 
 	if (count < 0)
 		return -1;
@@ -264,6 +297,20 @@ undo:
 	return -1;
 }
 
+int generation_withdraw(const struct store *store, struct generation g,
+			struct err *e)
+{
+	char name[48];
+
+	file_name(g, "json", name);
+	if ((unlinkat(store->dir, name, 0) < 0 && errno != ENOENT) ||
+	    fsync(store->dir) < 0)
+		return err_sys(e, "cannot remove %s/%s", store->path, name);
+	file_name(g, "seal", name);
+	unlinkat(store->dir, name, 0);
+	return 0;
+}
+
 /* ---- reading ----------------------------------------------------------------------- */
 
 static ssize_t read_manifest(const struct store *store, struct generation g,
@@ -299,6 +346,9 @@ static int check(const struct manifest *m, struct generation g, uid_t uid,
 		     strcmp(m->step, spec->step)))
 		return err_set(e, "it is of job %u.%s on cluster %s", m->job,
 			       m->step, m->cluster);
+	if (spec && m->part != spec->part)
+		return err_set(e, "it is of node %d of the step, not of node %d",
+			       m->part, spec->part);
 	return 0;
 }
 

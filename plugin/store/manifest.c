@@ -70,6 +70,8 @@ static const struct field manifest_fields[] = {
 	FIELD(manifest, TEXT, "step", step),
 	FIELD(manifest, INT, "generation", generation),
 	FIELD(manifest, INT, "run", run),
+	FIELD(manifest, MAYBE, "nodes", nodes),
+	FIELD(manifest, MAYBE, "part", part),
 	FIELD(manifest, INT, "parent", parent),
 	FIELD(manifest, UINT32, "uid", uid),
 	FIELD(manifest, TEXT, "reason", reason),

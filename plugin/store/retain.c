@@ -141,9 +141,65 @@ static int settle(const struct store *store, struct err *e)
 int generation_remove(const struct store *store, struct generation g,
 		      struct err *e)
 {
+	int nodes = store_nodes(store), rc;
+
 	if (forget_manifest(store, g, e) < 0)
 		return -1;
-	return settle(store, e);
+	rc = settle(store, e);
+	for (int i = 1; rc == 0 && i < nodes; i++) {
+		struct store part;
+
+		if (part_open(store, i, false, &part, NULL) < 0)
+			continue;
+		rc = forget_manifest(&part, g, e) < 0 ? -1 : settle(&part, e);
+		store_close(&part);
+	}
+	return rc;
+}
+
+/* Of a set that is not complete and will never be. */
+static bool is_broken(const struct generation *whole, int count,
+		      struct generation g)
+{
+	for (int i = 0; i < count; i++)
+		if (whole[i].number == g.number && whole[i].run == g.run)
+			return false;
+	return true;
+}
+
+int store_retain_parts(const struct store *store, struct err *e)
+{
+	cleanup_free struct generation *whole = NULL, *list = NULL;
+	int count = store_generations(store, &whole, e), removed = 0;
+	int all = count < 0 ? -1 : store_published(store, &list, e);
+
+	for (int i = 0; i < all; i++)
+		if (is_broken(whole, count, list[i])) {
+			if (forget_manifest(store, list[i], e) < 0)
+				return -1;
+			removed++;
+		}
+	if (all < 0)
+		return -1;
+	return removed ? settle(store, e) : 0;
+}
+
+int part_retain(const struct store *store, const struct store *first,
+		struct err *e)
+{
+	cleanup_free struct generation *list = NULL;
+	int count = store_published(store, &list, e), removed = 0;
+
+	if (count < 0)
+		return -1;
+	for (int i = 0; i < count; i++) {
+		if (set_has(first, 0, list[i]))
+			continue;
+		if (forget_manifest(store, list[i], e) < 0)
+			return -1;
+		removed++;
+	}
+	return removed ? settle(store, e) : 0;
 }
 
 int store_retain(const struct store *store, int keep, int run,

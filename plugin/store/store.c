@@ -96,6 +96,21 @@ static int open_job(const struct spec *spec, bool make, int *job,
 	return dir_below(spec, name, make, job, e);
 }
 
+/* Of a step on several nodes each has its own, but the first in the step's. */
+static int open_part(const struct spec *spec, bool make, struct store *store,
+		     struct err *e)
+{
+	struct store part;
+
+	if (!spec->part)
+		return 0;
+	if (part_open(store, spec->part, make, &part, e) < 0)
+		return -1;
+	close(store->dir);
+	*store = part;
+	return 0;
+}
+
 int store_open(const struct spec *spec, bool make, struct store *store,
 	       struct err *e)
 {
@@ -107,10 +122,13 @@ int store_open(const struct spec *spec, bool make, struct store *store,
 		 spec->cluster, spec->job, spec->step);
 	if (rc)
 		return rc;
-	if ((store->dir = dir_private(job, spec->step, make, e)) < 0)
-		return !make && errno == ENOENT ?
-			       1 :
-			       err_context(e, "%s", store->path);
+	if ((store->dir = dir_private(job, spec->step, make, e)) < 0 ||
+	    open_part(spec, make, store, e) < 0) {
+		rc = !make && errno == ENOENT ? 1 :
+						err_context(e, "%s", store->path);
+		store_close(store);
+		return rc;
+	}
 	if (make && faccessat(store->dir, ".", W_OK, AT_EACCESS) < 0) {
 		err_sys(e, "cannot write to %s", store->path);
 		store_close(store);
@@ -282,16 +300,11 @@ int store_used(const struct store *store, struct err *e)
 	return dir_each(store, visit_any, NULL, e);
 }
 
-int store_set_aside(const struct spec *spec, struct err *e)
+static int set_aside(const struct spec *spec, int job, char name[64],
+		     struct err *e)
 {
-	cleanup_fd int job = -1;
-	char name[64];
-	int rc = open_job(spec, false, &job, e);
-
-	if (rc)
-		return rc < 0 ? -1 : 0;
 	for (int i = 1; i < 10000; i++) {
-		snprintf(name, sizeof(name), "%s.old.%d", spec->step, i);
+		snprintf(name, 64, "%s.old.%d", spec->step, i);
 		if (faccessat(job, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 			continue;
 		if (renameat(job, spec->step, job, name) == 0 ||
@@ -304,6 +317,30 @@ int store_set_aside(const struct spec *spec, struct err *e)
 		       spec->cluster, spec->job);
 }
 
+int store_set_aside(const struct spec *spec, struct err *e)
+{
+	cleanup_fd int job = -1;
+	char name[64];
+	int rc = open_job(spec, false, &job, e);
+
+	return rc ? (rc < 0 ? -1 : 0) : set_aside(spec, job, name, e);
+}
+
+/* One of several nodes is looked at by the others until it is gone, which for a moment
+ * puts a file there: so it goes at once, and then what was in it. */
+static int remove_step(const struct spec *spec, int job, struct err *e)
+{
+	struct store store = { .dir = dir_private(job, spec->step, false, NULL) };
+	char name[64];
+	int nodes = store.dir < 0 ? 1 : store_nodes(&store);
+
+	store_close(&store);
+	snprintf(name, sizeof(name), "%s", spec->step);
+	if (nodes > 1 && set_aside(spec, job, name, e) < 0)
+		return -1;
+	return tree_remove(job, name, e);
+}
+
 int store_forget(const struct spec *spec, struct err *e)
 {
 	cleanup_fd int job = -1, cluster = -1, base = -1;
@@ -312,7 +349,7 @@ int store_forget(const struct spec *spec, struct err *e)
 
 	if (rc)
 		return rc < 0 ? -1 : 0;
-	if (tree_remove(job, spec->step, e) < 0)
+	if (remove_step(spec, job, e) < 0)
 		return err_context(e, "%s/%s/%u", spec->base, spec->cluster,
 				   spec->job);
 	/* The job's own directory, when this was its last step. */
@@ -342,7 +379,7 @@ static int forget_step(const char *name, void *arg)
 		return 0;
 	strcpy(step.step, name);
 	events_retire(&step);
-	return tree_remove(f->job->dir, name, f->e);
+	return remove_step(&step, f->job->dir, f->e);
 }
 
 int store_forget_steps(const struct spec *spec, const char *prefix,

@@ -139,7 +139,7 @@ class Cluster:
     def __init__(self):
         self.shared = pathlib.Path(sh(COMMAND, "shared").stdout.strip())
         self.etc = pathlib.Path(sh(COMMAND, "etc").stdout.strip())
-        self.nodes = ["n1", "n2"]
+        self.nodes = sorted(set(self.ctl("sinfo -h -N -p low -o %N").stdout.split()))
 
     def run(self, node, command, user="user1", check=True, **kw):
         return sh(COMMAND, "run", node, "--user", user, "--", "bash", "-c", command,
@@ -181,7 +181,8 @@ class Cluster:
         def quiet():
             if self.ctl("squeue -h").stdout.strip():
                 return False
-            return self.ctl("sinfo -h -N -p low -o %T").stdout.split() == ["idle"] * 2
+            states = self.ctl("sinfo -h -N -p low -o %T").stdout.split()
+            return states == ["idle"] * len(self.nodes)
 
         until("an idle cluster", quiet, 90)
         for node in self.nodes:

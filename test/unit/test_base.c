@@ -390,15 +390,20 @@ static void settings_file(void **state)
 static void steps_of_calls(void **state)
 {
 	static const char *const bad[] = { NULL, "", "srun-", "srun-x", "0",
-					   "srun-3,", "srun-3,afresh,", "srun-3/..",
+					   "srun-3,", "srun-3,afresh,", "srun-3,token=12cdef", "srun-3,token=",
+					   "srun-3,afresh,token=0012cdef", "srun-3/..",
 					   "srun-1234567890", "batch" };
-	struct call_step step = { "", false };
+	struct call_step step = { "", false, 0 };
 	struct err e;
 
 	(void)state;
 	assert_int_equal(call_step_parse("srun-3", &step, &e), 0);
 	assert_string_equal(step.name, "srun-3");
 	assert_false(step.afresh);
+	assert_int_equal(step.token, 0);
+	assert_int_equal(call_step_parse("srun-3,token=0012cdef,afresh", &step, &e), 0);
+	assert_int_equal(step.token, 0x12cdef);
+	assert_true(step.afresh);
 	assert_int_equal(call_step_parse("srun-123456789,afresh", &step, &e), 0);
 	assert_string_equal(step.name, "srun-123456789");
 	assert_true(step.afresh);

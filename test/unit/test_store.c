@@ -683,6 +683,140 @@ static void keeps_the_newest(void **state)
 	assert_int_equal(load(s, 5, 1, &e), 0);
 }
 
+/* ---- a step on three nodes -------------------------------------------------------- */
+
+static void open_parts(const struct store *first, struct store part[3])
+{
+	struct err e;
+
+	part[0] = *first;
+	assert_int_equal(store_note_nodes(first, 3, &e), 0);
+	for (int i = 1; i < 3; i++)
+		assert_int_equal(part_open(first, i, true, &part[i], &e), 0);
+}
+
+static void close_parts(struct store part[3])
+{
+	store_close(&part[1]);
+	store_close(&part[2]);
+}
+
+static void a_set_counts_when_all_have_it(void **state)
+{
+	struct store *s = *state, part[3];
+	struct err e;
+
+	assert_int_equal(store_nodes(s), 1);
+	open_parts(s, part);
+	assert_int_equal(store_nodes(s), 3);
+	for (int i = 0; i < 3; i++)
+		publish(&part[i], (struct generation){ 1, 0 }, NULL, NULL);
+	assert_list(s, "1-0");
+	publish(&part[0], (struct generation){ 2, 0 }, NULL, NULL);
+	publish(&part[2], (struct generation){ 2, 0 }, NULL, NULL);
+	assert_list(s, "1-0");
+	/* A number that any of them has used is not given again. */
+	assert_int_equal(store_next(s, 0, &e), 3);
+	publish(&part[1], (struct generation){ 2, 0 }, NULL, NULL);
+	assert_list(s, "2-0 1-0");
+	/* What one of them published too late does not count for any. */
+	assert_int_equal(store_claim(&part[1], 1, "n9", &e), 0);
+	for (int i = 0; i < 3; i++)
+		publish(&part[i], (struct generation){ 3 + i % 2, 1 }, NULL, NULL);
+	assert_list(s, "2-0 1-0");
+	close_parts(part);
+}
+
+static void a_set_is_removed_whole(void **state)
+{
+	struct store *s = *state, part[3];
+	struct err e;
+
+	open_parts(s, part);
+	for (int n = 1; n <= 3; n++)
+		for (int i = 0; i < 3; i++)
+			publish(&part[i], (struct generation){ n, 0 }, NULL, NULL);
+	publish(&part[0], (struct generation){ 4, 0 }, NULL, NULL);
+	publish(&part[1], (struct generation){ 5, 0 }, NULL, NULL);
+	/* Of sets that are not complete none counts towards what is kept, and none
+	 * pushes out one that is. */
+	assert_int_equal(store_retain(s, 2, 0, NULL, &e), 0);
+	assert_list(s, "3-0 2-0");
+	assert_true(there(s, "4-0.json"));
+	assert_int_equal(store_retain_parts(s, &e), 0);
+	assert_false(there(s, "4-0.json"));
+	for (int i = 1; i < 3; i++)
+		assert_int_equal(part_retain(&part[i], s, &e), 0);
+	assert_false(there(&part[1], "5-0.json"));
+	assert_false(there(&part[1], "1-0.json"));
+	assert_false(there(&part[2], "1-0.0.pack"));
+	assert_list(s, "3-0 2-0");
+	assert_int_equal(generation_remove(s, (struct generation){ 3, 0 }, &e), 0);
+	assert_false(there(&part[2], "3-0.json"));
+	assert_list(s, "2-0");
+	close_parts(part);
+}
+
+static void a_part_is_of_its_node(void **state)
+{
+	struct store *s = *state, part[3];
+	struct spec other = spec;
+	struct manifest m;
+	struct err e;
+
+	open_parts(s, part);
+	for (int i = 0; i < 3; i++)
+		publish(&part[i], (struct generation){ 1, 0 }, NULL, NULL);
+	/* All of them say that they are the first's. */
+	assert_int_equal(load(s, 1, 0, &e), 0);
+	other.part = 2;
+	assert_int_equal(generation_load(&part[2], (struct generation){ 1, 0 },
+					 geteuid(), &other, &m, &e), -1);
+	assert_non_null(strstr(e.text, "of node 0 of the step, not of node 2"));
+	close_parts(part);
+}
+
+static void nodes_talk(void **state)
+{
+	const struct set_order told = { .launch = 5, .run = 2, .number = 7, .word = SET_DUMP,
+					.generation = { 5, 2 }, .end = true,
+					.reason = "preemption", .text = "\"x\"\n" };
+	const struct set_answer said = { .run = 2, .number = 7,
+					 .state = SET_REFUSED, .elsewhere = true,
+					 .over = true, .status = 256, .stored = 9,
+					 .node = "n3", .text = "no room" };
+	struct store *s = *state, part[3];
+	struct spec other = spec;
+	struct set_answer a;
+	struct set_order o;
+	struct err e;
+
+	other.part = 2;
+	assert_int_equal(set_order_read(&other, &o, &e), 0);
+	open_parts(s, part);
+	assert_int_equal(set_answer_read(s, 2, &a, &e), 0);
+	assert_int_equal(set_order_write(s, &told, &e), 0);
+	assert_int_equal(set_answer_write(&part[2], &said, &e), 0);
+	/* The others read the first one's, whichever they are. */
+	assert_int_equal(set_order_read(&other, &o, &e), 0); /* of another launch */
+	other.launch = 5;
+	assert_int_equal(set_order_read(&other, &o, &e), 1);
+	assert_memory_equal(&o.generation, &told.generation, sizeof(o.generation));
+	assert_int_equal(o.word, SET_DUMP);
+	assert_true(o.end && o.run == 2 && o.number == 7 && !o.resume);
+	assert_string_equal(o.reason, told.reason);
+	assert_string_equal(o.text, told.text);
+	assert_int_equal(set_answer_read(s, 2, &a, &e), 1);
+	assert_true(a.state == SET_REFUSED && a.elsewhere && a.over &&
+		    a.status == 256 && a.stored == 9);
+	assert_string_equal(a.text, "no room");
+	put_file(s, "order", "{ \"run\": 2 }");
+	assert_int_equal(set_order_read(&other, &o, &e), -1);
+	put_file(&part[2], "answer", "{");
+	assert_int_equal(set_answer_read(s, 2, &a, &e), -1);
+	close_parts(part);
+}
+
 static void shared_packs_stay(void **state)
 {
 	const struct store *s = *state;
@@ -1110,6 +1244,10 @@ int main(void)
 		STEP_TEST(late_writers_do_not_count),
 		STEP_TEST(next_removes_what_is_unfinished),
 		STEP_TEST(keeps_the_newest),
+		STEP_TEST(a_set_counts_when_all_have_it),
+		STEP_TEST(a_set_is_removed_whole),
+		STEP_TEST(a_part_is_of_its_node),
+		STEP_TEST(nodes_talk),
 		STEP_TEST(shared_packs_stay),
 		STEP_TEST(quota_and_room),
 		STEP_TEST(requests_and_answers),
