@@ -63,6 +63,9 @@ void room_find(pid_t root, const pid_t *pids, int count, struct manifest *m)
 	snprintf(pid, sizeof(pid), "%d", root);
 	groups_of(pid, m->groups);
 	m->memory = (int64_t)memory_of_step();
+	/* Where steps have no memory cgroup, that is of all that slurmd's is for. */
+	if (m->memory > m->resident)
+		m->memory = m->resident;
 	for (int i = 0; i < count; i++)
 		count_threads(pids[i], m);
 }

@@ -195,3 +195,22 @@ def test_lacks(cluster, lacks):
                 f"scontrol update job {job.number} StartTime=now", user="root")
     assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
+
+
+def test_memory_of_others(cluster):
+    """Without a memory cgroup for the step, the memory of all that runs on the node
+    is not taken for the program's."""
+    used = "/tmp/used"
+    root(cluster, "n1", f"mkdir {used} && mount -t tmpfs none {used} && "
+         f"head -c 200M /dev/zero >{used}/file")
+    try:
+        job = cluster.submit(cluster.script("job.sh", "echo line; exec sleep 60\n"),
+                             options="--requeue --checkpoint -w n1")
+        job.wait_output("^line$")
+        order(cluster, job, "one")
+        assert answer(cluster, job, "one") is None
+        m = job.manifest()
+        assert 0 < m["needs"]["memory_bytes"] <= m["resident_bytes"]
+    finally:
+        root(cluster, "n1", f"umount {used}; rmdir {used}")
+    job.cancel()
