@@ -213,7 +213,7 @@ static bool begin_afresh(struct agent *a, struct err *e)
 	/* Of several nodes the first decides; and once all run, nobody. */
 	if (spec->part ? !a->step.told_afresh :
 			 spec->limits.on_failure != ON_FAILURE_FRESH ||
-				 a->step.elsewhere || a->step.all_run)
+				 a->step.elsewhere || a->step.unfit || a->step.all_run)
 		return false;
 	snprintf(because, sizeof(because), "%.390s", e->text);
 	for (int i = 0; i < a->io.count; i++)
