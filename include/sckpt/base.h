@@ -107,7 +107,15 @@ int run_spawn(char *const argv[], char *const envp[],
 	      struct err *e);
 
 /*
- * Runs argv[0] (a path) with stdin from /dev/null, stdout collected into
+ * run_spawn of one that has nothing of our terminal, which is root's where `sckpt
+ * --user` runs it as the user: no controlling terminal, stdin from /dev/null, stdout and
+ * stderr (-1: dropped) as given.
+ */
+int run_apart(char *const argv[], char *const envp[], int out, int errors,
+	      pid_t *pid, struct err *e);
+
+/*
+ * Runs argv[0] (a path) apart, with stdin from /dev/null, stdout collected into
  * *out (malloc'ed, NUL-terminated, at most max bytes, the caller's) and
  * stderr dropped. Fails when it cannot be started, writes more, takes
  * longer than timeout_ms, or does not exit 0. The environment is envp.
