@@ -104,7 +104,11 @@ static int write_clock_offsets(const struct control *verdict, struct err *e)
 		int64_t offset, s, ns;
 
 		clock_gettime(clocks[i].id, &now);
-		offset = last[i] - (now.tv_sec * NS_PER_S + now.tv_nsec);
+		/* It comes from the user's store. */
+		if (__builtin_sub_overflow(last[i],
+					   now.tv_sec * NS_PER_S + now.tv_nsec,
+					   &offset))
+			return err_set(e, "the clocks of the checkpoint make no sense");
 		s = offset / NS_PER_S;
 		ns = offset % NS_PER_S;
 		if (ns < 0) {
