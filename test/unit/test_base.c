@@ -370,6 +370,7 @@ static void settings_file(void **state)
 {
 	char path[] = "/tmp/sckpt-unit-XXXXXX";
 	static const char text[] = "# all of it\n\n  dir=/a/%u  # here\ngrant=nobody\n";
+	char word[64];
 	struct conf conf, before;
 	struct err e;
 	int fd = mkstemp(path);
@@ -385,6 +386,10 @@ static void settings_file(void **state)
 	assert_memory_equal(&conf, &before, sizeof(conf));
 	unlink(path);
 	assert_int_equal(conf_read(&conf, path, &e), 0);
+	/* One that is named must be there: it may say who is allowed. */
+	snprintf(word, sizeof(word), "conf=%s", path);
+	assert_int_equal(conf_load(&conf, 1, (char *[]){ word }, &e), -1);
+	says(e, word);
 }
 
 static void steps_of_calls(void **state)
