@@ -24,7 +24,8 @@
 
 /* ---- errors (error.c) ------------------------------------------------- */
 
-/* Fixed size, so that failing needs no memory. One sentence, no newline. */
+/* Fixed size, so that failing needs no memory. One sentence, text_plain(): it ends up
+ * in slurmd's log and on root's terminal, and may quote what a user has chosen. */
 struct err {
 	char text[640];
 };
@@ -166,9 +167,13 @@ int pb_message(struct pb *messages, struct pb *m);
 /* The entry of a NULL-terminated list nearest to word by edit distance. */
 const char *text_nearest(const char *word, const char *const list[]);
 
+/* Replaces control characters, those of UTF-8 (C1) too, by "?"; returns text. */
+char *text_plain(char *text);
+
 /*
  * Expands %u user name, %U user id, %h home directory, %j job id, %c cluster
- * and %% in a directory template. Fails on any other letter.
+ * and %% in a directory template. Fails on any other letter, and on control
+ * characters.
  */
 struct text_vars {
 	const char *user, *home, *cluster;
