@@ -35,7 +35,8 @@ _sckpt() {
 		# A report knows more steps than there are checkpoints of.
 		ids=list
 		[[ $command != report ]] || ids=report
-		ids=$(sckpt "$ids" 2>/dev/null | awk 'NR > 1 && $1 != "total" { print $1; sub(/:.*/, "", $1); print $1 }' | sort -u)
+		# compgen -W expands what it is given, $(commands) too: only what is an id.
+		ids=$(sckpt "$ids" 2>/dev/null | awk 'NR > 1 && $1 ~ /^[0-9][0-9a-z.:_-]*$/ { print $1; sub(/:.*/, "", $1); print $1 }' | sort -u)
 		# bash takes a : for the end of a word.
 		mapfile -t COMPREPLY < <(compgen -W "$ids" -- "$word")
 		declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$word"

@@ -24,7 +24,8 @@
 
 /* ---- errors (error.c) ------------------------------------------------- */
 
-/* Fixed size, so that failing needs no memory. One sentence, no newline. */
+/* Fixed size, so that failing needs no memory. One sentence, text_plain(): it ends up
+ * in slurmd's log and on root's terminal, and may quote what a user has chosen. */
 struct err {
 	char text[640];
 };
@@ -107,7 +108,15 @@ int run_spawn(char *const argv[], char *const envp[],
 	      struct err *e);
 
 /*
- * Runs argv[0] (a path) with stdin from /dev/null, stdout collected into
+ * run_spawn of one that has nothing of our terminal, which is root's where `sckpt
+ * --user` runs it as the user: no controlling terminal, stdin from /dev/null, stdout and
+ * stderr (-1: dropped) as given.
+ */
+int run_apart(char *const argv[], char *const envp[], int out, int errors,
+	      pid_t *pid, struct err *e);
+
+/*
+ * Runs argv[0] (a path) apart, with stdin from /dev/null, stdout collected into
  * *out (malloc'ed, NUL-terminated, at most max bytes, the caller's) and
  * stderr dropped. Fails when it cannot be started, writes more, takes
  * longer than timeout_ms, or does not exit 0. The environment is envp.
@@ -158,9 +167,13 @@ int pb_message(struct pb *messages, struct pb *m);
 /* The entry of a NULL-terminated list nearest to word by edit distance. */
 const char *text_nearest(const char *word, const char *const list[]);
 
+/* Replaces control characters, those of UTF-8 (C1) too, by "?"; returns text. */
+char *text_plain(char *text);
+
 /*
  * Expands %u user name, %U user id, %h home directory, %j job id, %c cluster
- * and %% in a directory template. Fails on any other letter.
+ * and %% in a directory template. Fails on any other letter, and on control
+ * characters.
  */
 struct text_vars {
 	const char *user, *home, *cluster;

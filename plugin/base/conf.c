@@ -320,12 +320,18 @@ void conf_dir_fixed(const char *template, char *out, size_t size)
 int conf_load(struct conf *conf, int count, char *const words[], struct err *e)
 {
 	const char *path = SCKPT_CONF;
+	bool named = false;
 	int rc;
 
 	conf_defaults(conf);
 	for (int i = 0; i < count; i++)
-		if (!strncmp(words[i], "conf=", 5))
+		if (!strncmp(words[i], "conf=", 5)) {
 			path = words[i] + 5;
+			named = true;
+		}
+	/* Who may have the capability may be said there, and nowhere else. */
+	if (named && access(path, F_OK) < 0)
+		return err_sys(e, "conf=%s", path);
 	rc = conf_read(conf, path, e);
 	for (int i = 0; rc == 0 && i < count; i++)
 		if (strncmp(words[i], "conf=", 5) &&

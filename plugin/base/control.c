@@ -41,5 +41,8 @@ int control_receive(int fd, struct control *msg, int timeout_ms, struct err *e)
 		return err_set(e, "the step's other helper sent a message of the wrong size");
 	}
 	msg->text[sizeof(msg->text) - 1] = '\0';
+	msg->request[sizeof(msg->request) - 1] = '\0';
+	/* slurmstepd logs what the user's processes say. */
+	text_plain(msg->text);
 	return 1;
 }

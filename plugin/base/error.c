@@ -17,6 +17,7 @@ int err_set(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+	text_plain(e->text);
 	return -1;
 }
 
@@ -31,6 +32,7 @@ int err_sys(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+	text_plain(e->text);
 	n = strlen(e->text);
 	snprintf(e->text + n, sizeof(e->text) - n, ": %s", strerror(saved));
 	errno = saved;
@@ -49,6 +51,7 @@ int err_context(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+	text_plain(e->text);
 	n = strlen(e->text);
 	snprintf(e->text + n, sizeof(e->text) - n, ": %.*s",
 		 (int)(sizeof(e->text) - n - 3), cause);

@@ -14,10 +14,9 @@ static int64_t now_ms(void)
 	return clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
-int run_spawn(char *const argv[], char *const envp[],
-	      const posix_spawn_file_actions_t *files,
-	      const sigset_t *blocked, pid_t *pid,
-	      struct err *e)
+static int spawn(char *const argv[], char *const envp[],
+		 const posix_spawn_file_actions_t *files, const sigset_t *blocked,
+		 short more, pid_t *pid, struct err *e)
 {
 	posix_spawnattr_t attr;
 	sigset_t none, dflt;
@@ -28,14 +27,22 @@ int run_spawn(char *const argv[], char *const envp[],
 	posix_spawnattr_setsigmask(&attr, blocked ? blocked : &none);
 	posix_spawnattr_setsigdefault(&attr, &dflt);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
-						POSIX_SPAWN_SETSIGDEF);
+						POSIX_SPAWN_SETSIGDEF | more);
 	errno = posix_spawn(pid, argv[0], files, &attr, argv, envp);
 	posix_spawnattr_destroy(&attr);
 	return errno ? err_sys(e, "cannot run %s", argv[0]) : 0;
 }
 
-static int spawn_with_output(char *const argv[], char *const envp[], int out,
-			     pid_t *pid, struct err *e)
+int run_spawn(char *const argv[], char *const envp[],
+	      const posix_spawn_file_actions_t *files,
+	      const sigset_t *blocked, pid_t *pid,
+	      struct err *e)
+{
+	return spawn(argv, envp, files, blocked, 0, pid, e);
+}
+
+int run_apart(char *const argv[], char *const envp[], int out, int errors,
+	      pid_t *pid, struct err *e)
 {
 	posix_spawn_file_actions_t files;
 	int rc;
@@ -43,8 +50,11 @@ static int spawn_with_output(char *const argv[], char *const envp[], int out,
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&files, out, 1);
-	posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
-	rc = run_spawn(argv, envp, &files, NULL, pid, e);
+	if (errors >= 0)
+		posix_spawn_file_actions_adddup2(&files, errors, 2);
+	else
+		posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+	rc = spawn(argv, envp, &files, NULL, POSIX_SPAWN_SETSID, pid, e);
 	posix_spawn_file_actions_destroy(&files);
 	return rc;
 }
@@ -93,7 +103,7 @@ int run_collect(char *const argv[], char *const envp[], int timeout_ms,
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, "cannot run %s", argv[0]);
 	rd = p[0];
-	rc = spawn_with_output(argv, envp, p[1], &pid, e);
+	rc = run_apart(argv, envp, p[1], -1, &pid, e);
 	close(p[1]);
 	if (rc < 0)
 		return -1;

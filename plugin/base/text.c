@@ -54,6 +54,16 @@ const char *text_nearest(const char *word, const char *const list[])
 	return best;
 }
 
+char *text_plain(char *text)
+{
+	for (unsigned char *at = (unsigned char *)text; *at; at++)
+		if (*at < ' ' || *at == 0x7f)
+			*at = '?';
+		else if (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+			at[0] = at[1] = '?';
+	return text;
+}
+
 int text_expand(const char *template, const struct text_vars *vars, char *out,
 		size_t size, struct err *e)
 {
@@ -63,6 +73,10 @@ int text_expand(const char *template, const struct text_vars *vars, char *out,
 		char number[16], one[2] = { *p, '\0' };
 		const char *add = one;
 
+		/* Such a name is a mistake, or is to forge a line of a log. */
+		if (iscntrl((unsigned char)*p))
+			return err_set(e, "%s: control characters are in it",
+				       template);
 		if (*p == '%') {
 			switch (*++p) {
 			case 'u':

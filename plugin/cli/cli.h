@@ -167,7 +167,7 @@ bool jobs_active(const struct jobs *jobs, const struct spec *step);
 bool step_runs(const struct job *job, const struct spec *step);
 /* What Slurm calls a step, when it runs; NULL when that is not known. */
 const char *step_slurm_id(const struct spec *step, char id[32]);
-/* Runs one of Slurm's commands with our stderr; its exit status, or -1. */
+/* Runs one of Slurm's commands, and passes on what it says; its exit status, or -1. */
 int slurm_run(char *const argv[], struct err *e);
 
 /* ---- asking a step for a checkpoint (ask.c) --------------------------------- */

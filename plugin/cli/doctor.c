@@ -97,6 +97,8 @@ static bool slurmd_bounding(uint64_t *set)
 		snprintf(path, sizeof(path), "/proc/%s/status", entry->d_name);
 		if (file_read(AT_FDCWD, path, 65536, &text, NULL) <= 0 ||
 		    strncmp(text, "Name:\tslurmd\n", 13) ||
+		    /* Anybody may call a process so. */
+		    !strstr(text, "\nUid:\t0\t") ||
 		    !(at = strstr(text, "CapBnd:\t")))
 			continue;
 		*set = strtoull(at + 8, NULL, 16);

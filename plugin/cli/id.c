@@ -94,4 +94,5 @@ void id_print(const struct spec *step, int generation, char out[ID_TEXT_MAX])
 
 	if (generation)
 		snprintf(out + n, ID_TEXT_MAX - (size_t)n, ":%d", generation);
+	text_plain(out);
 }

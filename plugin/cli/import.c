@@ -264,7 +264,7 @@ static int refuse_running(const struct spec *step)
 
 int cmd_import(const struct options *o)
 {
-	cleanup_fd int dir = open(o->argv[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_fd int dir = -1;
 	struct err e = { "" };
 	char name[ID_TEXT_MAX];
 	struct manifest m;
@@ -275,6 +275,8 @@ int cmd_import(const struct options *o)
 
 	if (place_find(o, &p, &e) < 0)
 		return complain(EXIT_FAILED, "%s", e.text);
+	/* As the user, whose directories may lead anywhere. */
+	dir = open(o->argv[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return complain(EXIT_NOT_FOUND, "%s: %s", o->argv[0],
 				strerror(errno));

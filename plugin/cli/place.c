@@ -10,6 +10,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,47 @@
 #define WORDS_MAX 64
 
 /* ---- the user --------------------------------------------------------------- */
+
+/*
+ * Slurm's commands run as the user then, who can trace them, as any of their processes:
+ * they must have nothing of root's, neither its environment (sbatch would even hand that
+ * to the job) nor descriptors; and run_apart() keeps its terminal from them. This
+ * process itself nobody can trace: it is not dumpable.
+ */
+static int leave_root_behind(const struct passwd *pw, struct err *e)
+{
+	static const char *const kept[] = { "SLURM_CONF", "TERM", "NO_COLOR", "LANG",
+					    "LC_ALL", "TZ" };
+	char *values[sizeof(kept) / sizeof(kept[0])] = { NULL };
+	struct dirent *entry;
+	bool good = true;
+	DIR *fds;
+
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		const char *value = getenv(kept[i]);
+
+		if (value && !(values[i] = strdup(value)))
+			return err_set(e, "no memory");
+	}
+	clearenv();
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		good &= !values[i] || setenv(kept[i], values[i], 1) == 0;
+		free(values[i]);
+	}
+	good &= setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 1) == 0 &&
+		setenv("HOME", pw->pw_dir, 1) == 0 &&
+		setenv("USER", pw->pw_name, 1) == 0 &&
+		setenv("LOGNAME", pw->pw_name, 1) == 0;
+	if (!good)
+		return err_set(e, "no memory");
+	if (!(fds = opendir("/proc/self/fd")))
+		return err_sys(e, "cannot list descriptors");
+	while ((entry = readdir(fds)))
+		if (atoi(entry->d_name) > STDERR_FILENO)
+			fcntl(atoi(entry->d_name), F_SETFD, FD_CLOEXEC);
+	closedir(fds);
+	return 0;
+}
 
 /* Root looks after a user's store as that user, and before it has touched
  * anything of theirs: what lies there may be a trap. */
@@ -38,9 +80,12 @@ static int become(const struct options *o, const struct passwd **user,
 			       o->user);
 	if (!uid && !pw->pw_uid)
 		return err_set(e, "steps of root are not checkpointed: say whose checkpoints are meant, with --user NAME");
+	if (!uid && leave_root_behind(pw, e) < 0)
+		return -1;
 	if (!uid && (initgroups(pw->pw_name, pw->pw_gid) < 0 ||
 		     setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-		     setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0))
+		     setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0 ||
+		     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
 		return err_sys(e, "cannot become %s", pw->pw_name);
 	*user = pw;
 	return 0;

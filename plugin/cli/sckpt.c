@@ -120,13 +120,17 @@ static const struct command {
 
 int complain(int status, const char *fmt, ...)
 {
+	cleanup_free char *text = NULL;
 	bool colour = colours(2);
 	va_list ap;
+	int n;
 
 	fputs(colour ? BOLD RED "sckpt:" PLAIN " " : "sckpt: ", stderr);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	n = vasprintf(&text, fmt, ap);
 	va_end(ap);
+	/* Names of a user's may be in it, and root may read it. */
+	fputs(n < 0 ? "no memory" : text_plain(text), stderr);
 	fputc('\n', stderr);
 	return status;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What Slurm knows of jobs, asked through its own commands and their JSON. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -250,13 +252,56 @@ bool step_runs(const struct job *job, const struct spec *step_spec)
 	return false;
 }
 
+/* What it writes, without what could steer a terminal: whose process it is, that user
+ * may have a hand in it. */
+static void pass_on(const int from[2])
+{
+	FILE *const to[2] = { stdout, stderr };
+	struct pollfd p[2] = { { from[0], POLLIN, 0 }, { from[1], POLLIN, 0 } };
+	char buf[4096];
+
+	while (p[0].fd >= 0 || p[1].fd >= 0) {
+		if (poll(p, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return;
+		}
+		for (int i = 0; i < 2; i++) {
+			ssize_t n = p[i].revents ? read(p[i].fd, buf, sizeof(buf) - 1) : -1;
+
+			if (p[i].revents && n <= 0)
+				p[i].fd = -1;
+			for (ssize_t k = 0; k < n; k++)
+				fputc(buf[k] == '\n' || buf[k] == '\t' || (buf[k] >= ' ' && buf[k] <= '~') ?
+					      buf[k] :
+					      '?',
+				      to[i]);
+			fflush(to[i]);
+		}
+	}
+}
+
 int slurm_run(char *const argv[], struct err *e)
 {
-	int status;
+	int out[2], errors[2], status, rc;
 	pid_t pid;
 
-	fflush(stdout);
-	if (run_spawn(argv, environ, NULL, NULL, &pid, e) < 0)
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return err_sys(e, "cannot run %s", argv[0]);
+	if (pipe2(errors, O_CLOEXEC) < 0) {
+		err_sys(e, "cannot run %s", argv[0]);
+		close(out[0]);
+		close(out[1]);
+		return -1;
+	}
+	rc = run_apart(argv, environ, out[1], errors[1], &pid, e);
+	close(out[1]);
+	close(errors[1]);
+	if (rc == 0)
+		pass_on((int[]){ out[0], errors[0] });
+	close(out[0]);
+	close(errors[0]);
+	if (rc < 0)
 		return -1;
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)

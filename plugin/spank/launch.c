@@ -104,7 +104,11 @@ static int write_clock_offsets(const struct control *verdict, struct err *e)
 		int64_t offset, s, ns;
 
 		clock_gettime(clocks[i].id, &now);
-		offset = last[i] - (now.tv_sec * NS_PER_S + now.tv_nsec);
+		/* It comes from the user's store. */
+		if (__builtin_sub_overflow(last[i],
+					   now.tv_sec * NS_PER_S + now.tv_nsec,
+					   &offset))
+			return err_set(e, "the clocks of the checkpoint make no sense");
 		s = offset / NS_PER_S;
 		ns = offset % NS_PER_S;
 		if (ns < 0) {
@@ -233,8 +237,15 @@ static int become_agent(spank_t sp, struct spec *spec, int control,
 	spec->done = verdict.value && verdict.done;
 	spec->resume = verdict.value && verdict.resume;
 	spec->restart = verdict.run;
-	if ((spec->resume && continue_clocks(&verdict, &e) < 0) ||
-	    caps_granted(&e) < 0)
+	if (spec->resume && continue_clocks(&verdict, &e) < 0)
+		goto fail;
+	/* Where the admin wants it everywhere, what criu restores is not left out: it
+	 * has what was dumped, or what its user has written into the image. */
+	if (settings()->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+		err_sys(&e, "cannot set no_new_privs");
+		goto fail;
+	}
+	if (caps_granted(&e) < 0)
 		goto fail;
 	spec->control = control;
 	fcntl(control, F_SETFD, 0);

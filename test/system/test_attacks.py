@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user tries from inside a protected step, and from a step beside it."""
-from conftest import until
+"""What a user tries from inside a protected step, and from a step beside it; and the quick
+ones of test/attack."""
+import importlib
+import sys
+
+import pytest
+
+from conftest import TOP, until
+
+sys.path.append(str(TOP / "test" / "attack.d"))
 
 SUBJECT = "/shared/subject"
 
@@ -60,3 +68,24 @@ def test_forged_environment(cluster):
         "sh -c 'grep CapAmb /proc/self/status; tr \"\\0\" \" \" </proc/1/cmdline'").stdout
     assert out.startswith(f"CapAmb:\t{0:016x}\n")
     assert "cluster=test " in out
+
+
+QUICK = ("store.reach", "store.copied", "store.open_store", "root.root_terminal", "root.escapes",
+         "root.forged_log", "root.run_directory", "root.import_closed", "processes.pids",
+         "processes.no_new_privs", "allow.from_before")
+
+
+@pytest.fixture(scope="module")
+def field(cluster):
+    c = importlib.import_module("attack").Field()
+    c.prepare()
+    return c
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_attack(field, name):
+    module, function = name.split(".")
+    try:
+        assert getattr(importlib.import_module(module), function)(field)
+    finally:
+        field.tidy()

@@ -25,6 +25,14 @@ static void errors_keep_the_first_cause(void **state)
 	err_context(&e, "%s", longer);
 	assert_true(strlen(e.text) < sizeof(e.text));
 	assert_int_equal(err_set(NULL, "nobody listens"), -1);
+	/* What users choose is quoted, in slurmd's log and on root's terminal. */
+	err_set(&e, "no %s", "a\nb\033[1m\x7f\xc2\x9b" "1m \xc3\xa4");
+	assert_string_equal(e.text, "no a?b?[1m???1m \xc3\xa4");
+	err_context(&e, "in %s", "c\r");
+	says(e, "in c?: no a?b");
+	errno = ENOENT;
+	err_sys(&e, "%s", "d\t");
+	assert_string_equal(e.text, "d?: No such file or directory");
 }
 
 static void nearest_word(void **state)
@@ -71,6 +79,8 @@ static void expands_directories(void **state)
 	assert_string_equal(out, "/x/lab/ann/7/12/%");
 	assert_int_equal(text_expand("/x/%q", &v, out, sizeof(out), &e), -1);
 	says(e, "'%q' is not known");
+	assert_int_equal(text_expand("/x\n/y", &v, out, sizeof(out), &e), -1);
+	says(e, "control characters");
 	assert_int_equal(text_expand("/x/%", &v, out, sizeof(out), &e), -1);
 	assert_int_equal(text_expand("/0123456789012345678901234567890", &v,
 				     out, sizeof(out), &e), -1);
@@ -370,6 +380,7 @@ static void settings_file(void **state)
 {
 	char path[] = "/tmp/sckpt-unit-XXXXXX";
 	static const char text[] = "# all of it\n\n  dir=/a/%u  # here\ngrant=nobody\n";
+	char word[64];
 	struct conf conf, before;
 	struct err e;
 	int fd = mkstemp(path);
@@ -385,6 +396,10 @@ static void settings_file(void **state)
 	assert_memory_equal(&conf, &before, sizeof(conf));
 	unlink(path);
 	assert_int_equal(conf_read(&conf, path, &e), 0);
+	/* One that is named must be there: it may say who is allowed. */
+	snprintf(word, sizeof(word), "conf=%s", path);
+	assert_int_equal(conf_load(&conf, 1, (char *[]){ word }, &e), -1);
+	says(e, word);
 }
 
 static void steps_of_calls(void **state)
