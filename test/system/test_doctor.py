@@ -105,6 +105,7 @@ def test_bounding_set(cluster):
     cluster.run("n1", "cp /bin/sleep /tmp/slurmd", user="root")
     done = cluster.run("n1", "unshare -p -m --fork --mount-proc sh -c '"
                        "setpriv --bounding-set -checkpoint_restore /tmp/slurmd 60 & "
+                       "until grep -q slurmd /proc/$!/comm; do sleep 0.01; done; "
                        "sckpt doctor'; rm /tmp/slurmd", user="root", check=False)
     assert re.search("FAIL +capability +slurmd may not have CAP_CHECKPOINT_RESTORE", done.stdout)
 
