@@ -67,12 +67,6 @@ def test_terminal(cluster):
         assert "it runs on a terminal: leave out srun --pty or --unbuffered" in out
 
 
-def test_several_nodes(cluster):
-    done = cluster.run("n1", "srun -N2 -n2 --checkpoint echo it runs")
-    assert done.stdout == "it runs\n" * 2
-    assert "the step runs on 2 nodes" in done.stderr
-
-
 @contextlib.contextmanager
 def mounted(cluster, node, what):
     cluster.run(node, what, user="root")
