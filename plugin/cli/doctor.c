@@ -443,20 +443,20 @@ static void try_it(struct findings *f)
 	}
 	snprintf(number, sizeof(number), "%u", id.job);
 	wait_for(&id, &job);
-	if (!job.active)
+	if (!strcmp(job.state, "RUNNING") && said_by(check, &found, &e) < 0)
+		tell(f, HEALTH_FAIL, "trial", NULL, "%s", e.text);
+	else if (found && strstr(found, "it can be checkpointed, and restored"))
+		tell(f, HEALTH_OK, "trial", NULL, "a program was checkpointed, and restored");
+	else if (job_of_id(&id, &job, NULL) == 0 && !job.active)
 		tell(f, HEALTH_FAIL, "trial", NULL,
 		     "job %u, which was not to run unprotected, has ended as %s: slurmd's log says why",
 		     id.job, job.state);
-	else if (strcmp(job.state, "RUNNING"))
+	else if (found)
+		tell(f, HEALTH_FAIL, "trial", NULL, "%.*s", (int)strcspn(found, "\n"), found);
+	else
 		/* It waits for its turn, which is no fault of this node's. */
 		tell(f, HEALTH_WARN, "trial", NULL,
 		     "job %u did not run within 30 s: nothing was tried", id.job);
-	else if (said_by(check, &found, &e) < 0)
-		tell(f, HEALTH_FAIL, "trial", NULL, "%s", e.text);
-	else if (strstr(found, "it can be checkpointed, and restored"))
-		tell(f, HEALTH_OK, "trial", NULL, "a program was checkpointed, and restored");
-	else
-		tell(f, HEALTH_FAIL, "trial", NULL, "%s", found);
 	said_by(cancel, &gone, NULL);
 }
 
