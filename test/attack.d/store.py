@@ -264,7 +264,7 @@ def names_in_tmp(c):
             c.ctl(f"scontrol requeue {job.number}", user="root")
             until("the dump", job.generations)
             until("it to wait", lambda: "COMPLETING" not in job.state)
-            c.ctl(f"scontrol update jobid={job.number} NodeList=n2 StartTime=now", user="root",
+            c.ctl(f"scontrol update jobid={job.number} NodeList=n2 StartTime=now+2", user="root",
                   check=False)
             c.ctl(f"scontrol update jobid={job.number} ReqNodeList=n2", user="root", check=False)
             until("the answer", lambda: "cannot go on" in job.text() or "done" in job.text())

@@ -192,7 +192,7 @@ def test_lacks(cluster, lacks):
     assert "criu" not in said and job.record()["excluded_nodes"] in ("", "n1")
     change(cluster, mend)
     cluster.ctl(f"scontrol release {job.number}; "
-                f"scontrol update job {job.number} StartTime=now", user="root")
+                f"scontrol update job {job.number} StartTime=now+2", user="root")
     assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
 
