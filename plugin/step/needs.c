@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "files.h"
@@ -36,13 +37,20 @@ static bool read_build_id(const char *path, char id[BUILD_ID_MAX])
 	return true;
 }
 
+/* And what else of the machine a program is made for: words of the same kind. */
 static void cpu_flags(char *flags, size_t size)
 {
 	cleanup_free char *text = NULL;
+	struct utsname machine;
+	size_t n;
 
 	flags[0] = '\0';
 	if (file_read(AT_FDCWD, "/proc/cpuinfo", 64 << 20, &text, NULL) > 0)
 		cpu_flags_of(text, flags, size);
+	n = strlen(flags);
+	if (uname(&machine) == 0)
+		snprintf(flags + n, size - n, "%s%.60s %ld-byte-pages", n ? " " : "",
+			 machine.machine, sysconf(_SC_PAGESIZE));
 }
 
 /* ---- at a dump ------------------------------------------------------------------ */

@@ -15,7 +15,8 @@ def start(cluster, rounds, options):
 
 
 def err(cluster):
-    return (cluster.home() / "err").read_text()
+    path = cluster.home() / "err"  # slurmd makes it after the job is RUNNING
+    return path.read_text() if path.exists() else ""
 
 
 def test_whole_directory(cluster):
