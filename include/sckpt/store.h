@@ -125,6 +125,7 @@ enum set_word {
 	SET_RUN, /* all have: it runs */
 	SET_AFRESH, /* none could be restored: all start from the begin */
 	SET_LOST, /* none could be, and the step does not start */
+	/* Those from here on are of a step that runs. */
 	SET_DUMP, /* all dump, as `generation` */
 	SET_WHOLE, /* all have: it counts */
 	SET_FAILED, /* not all have: it does not */

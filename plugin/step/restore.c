@@ -25,6 +25,13 @@ struct restore {
 	bool recalled;
 };
 
+/* What the first node says of a step that runs. A node that looks late finds that in the
+ * place of the word by which it began, and has it still to answer. */
+static bool is_past_begin(enum set_word word)
+{
+	return word >= SET_DUMP;
+}
+
 /* All nodes' trees are to be there before the first of them runs. */
 static int wait_for_all(struct step *step, struct err *e)
 {
@@ -48,9 +55,12 @@ static int wait_for_all(struct step *step, struct err *e)
 			       until, &o, e);
 		if (rc == 0)
 			err_set(e, "the step's first node does not say whether all nodes could restore it");
-		rc = rc <= 0 ? -1 : o.word == SET_RUN ? 0 : err_set(e, "%s", o.text);
-		if (rc == 0)
-			step->order = o.number;
+		if (rc > 0 && (o.word == SET_RUN || is_past_begin(o.word))) {
+			step->order = o.number - (o.word != SET_RUN);
+			rc = 0;
+		} else {
+			rc = rc <= 0 ? -1 : err_set(e, "%s", o.text);
+		}
 	}
 	step->all_run = rc == 0;
 	return rc;
@@ -257,9 +267,9 @@ static pid_t follow(struct step *step, struct err *e)
 			err_set(e, "the step's first node does not say what is to be restored");
 		if (rc <= 0)
 			return -1;
-		step->order = o.number;
+		step->order = o.number - is_past_begin(o.word);
 		step->told_lost = o.word == SET_LOST;
-		step->told_afresh = o.word == SET_AFRESH;
+		step->told_afresh = o.word == SET_AFRESH || is_past_begin(o.word);
 		if (o.word != SET_RESTORE)
 			return err_set(e, "%s", o.text);
 		root = try_generation(step, o.generation, &tried, &reason);
