@@ -330,6 +330,20 @@ int conf_user_store(const char *template, const struct text_vars *vars,
  * its first expansion, or the whole of it. */
 void conf_dir_fixed(const char *template, char *out, size_t size);
 
+/* ---- /proc/PID/mountinfo (mountinfo.c) ----------------------------------- */
+
+#define MOUNTS_MOST 4096
+/* Its strings are in the text, which is changed. */
+struct mount_line {
+	char *point, *type, *source;
+	const char *options; /* of the file system, not of this mount of it */
+};
+/* Of the first `most` lines; returns how many. */
+size_t mountinfo_parse(char *text, struct mount_line *lines, size_t most);
+/* The mount that path is on; NULL: none. */
+const struct mount_line *mount_of(const struct mount_line *lines, size_t count,
+				  const char *path);
+
 /* ---- what a node must have (node.c) ------------------------------------ */
 
 enum health { HEALTH_OK, HEALTH_WARN, HEALTH_FAIL };

@@ -284,34 +284,21 @@ static double probe(const char *dir, time_t *clock, struct err *e)
 	return (double)PROBE * 1e9 / (double)(clock_ns(CLOCK_MONOTONIC) - begin + 1);
 }
 
-/* Options of the mount that a path is below ("" unknown; proc_pid_mountinfo(5)). */
-static void mount_options(const char *path, char options[512])
+/* Is it a mount of NFS that gives up when the server is slow? */
+static bool is_soft_nfs(const char *path)
 {
+	cleanup_free struct mount_line *lines = calloc(MOUNTS_MOST, sizeof(*lines));
 	cleanup_free char *text = NULL;
-	char *rest, *line;
-	size_t best = 0;
+	const struct mount_line *m = NULL;
 
-	options[0] = '\0';
-	if (file_read(AT_FDCWD, "/proc/self/mountinfo", 16 << 20, &text, NULL) < 0)
-		return;
-	for (rest = text; (line = strsep(&rest, "\n"));) {
-		char point[1024], *super = strstr(line, " - ");
-		size_t n;
-
-		if (!super || sscanf(line, "%*s %*s %*s %*s %1023s", point) != 1)
-			continue;
-		n = strlen(point);
-		if (n >= best && !strncmp(path, point, n) &&
-		    (n == 1 || path[n] == '/' || !path[n])) {
-			best = n;
-			snprintf(options, 512, "%s", super + 3);
-		}
-	}
+	if (lines && file_read(AT_FDCWD, "/proc/self/mountinfo", 16 << 20, &text, NULL) >= 0)
+		m = mount_of(lines, mountinfo_parse(text, lines, MOUNTS_MOST), path);
+	return m && !strncmp(m->type, "nfs", 3) && strstr(m->options, ",soft");
 }
 
 static void look_at_speed(struct findings *f, const char *dir, const char *config)
 {
-	char speed[16], room[16], options[512], value[256];
+	char speed[16], room[16], value[256];
 	int seconds = config ? atoi(value_of(config, "KillWait", value)) : 0;
 	time_t clock = 0;
 	struct err e;
@@ -336,8 +323,7 @@ static void look_at_speed(struct findings *f, const char *dir, const char *confi
 		tell(f, HEALTH_WARN, "store's clock", NULL,
 		     "the file server's clock and this one are %ld s apart: ages are shown wrong, and make(1) will mind; run an NTP service on both",
 		     off);
-	mount_options(dir, options);
-	if (!strncmp(options, "nfs", 3) && strstr(options, ",soft"))
+	if (is_soft_nfs(dir))
 		tell(f, HEALTH_WARN, "store's mount", NULL,
 		     "%s is mounted soft: when the server is slow writes fail, and checkpoints with them: mount it hard",
 		     dir);

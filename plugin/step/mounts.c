@@ -13,7 +13,6 @@
 #include "files.h"
 #include "needs.h"
 
-#define MOUNTS_MOST 4096
 #define MOUNTINFO "/proc/self/mountinfo"
 
 struct table {

@@ -22,15 +22,6 @@ void room_find(pid_t root, const pid_t *pids, int count, struct manifest *m);
 /* Sets step->elsewhere or step->unfit when it is not met. */
 int room_met(const struct manifest *m, struct step *step, struct err *e);
 
-/* mountinfo.c: pure. A line's strings are in the text, which is changed. */
-struct mount_line {
-	char *point, *type, *source;
-};
-size_t mountinfo_parse(char *text, struct mount_line *lines, size_t most);
-/* The mount that path is on; NULL: none. */
-const struct mount_line *mount_of(const struct mount_line *lines, size_t count,
-				  const char *path);
-
 /* build_id.c, cpu.c: pure. The build-id in the first `size` bytes of a file, "" none. */
 void build_id_of(const uint8_t *head, size_t size, char id[BUILD_ID_MAX]);
 /* The instructions in /proc/cpuinfo, which is changed. */

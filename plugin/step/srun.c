@@ -373,6 +373,26 @@ static bool take_message(struct standin *s, struct output *o)
 	return true;
 }
 
+/* As much as can be written at once; what nobody reads any more counts as written. 0:
+ * nothing can be, now. */
+static size_t write_some(const struct standin *s, const struct output *o, const char *at,
+			 size_t n)
+{
+	ssize_t done;
+
+	if (o->fifo && n > PIPE_BUF)
+		n = PIPE_BUF;
+	done = write(o->to, at, n);
+	if (done >= 0)
+		return (size_t)done;
+	if (errno == EINTR || errno == EAGAIN)
+		return 0;
+	/* srun would have got it. */
+	if (s->client > 0)
+		kill(s->client, SIGPIPE);
+	return n;
+}
+
 /* ---- frames ------------------------------------------------------------------ */
 
 static struct said *find_said(struct said *list, size_t room, int node, int stream)
@@ -473,25 +493,6 @@ static bool take_frame(struct standin *s, struct output *o)
 	return true;
 }
 
-/* As much as can be written at once. */
-static void pass_plain(struct standin *s, struct output *o)
-{
-	size_t n = o->plain_size - o->plain_sent;
-	ssize_t done;
-
-	if (o->fifo && n > PIPE_BUF)
-		n = PIPE_BUF;
-	done = write(o->to, o->plain + o->plain_sent, n);
-	if (done < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	if (done < 0) {
-		if (s->client > 0)
-			kill(s->client, SIGPIPE);
-		done = (ssize_t)n;
-	}
-	o->plain_sent += (size_t)done;
-}
-
 /* ---- both --------------------------------------------------------------------- */
 
 /* Passes on a part of what is there, so much as can be written at once. */
@@ -499,10 +500,10 @@ static void pass_on(struct standin *s, struct output *o)
 {
 	const char *at, *nl;
 	size_t n;
-	ssize_t done;
 
 	if (o->plain_sent < o->plain_size) {
-		pass_plain(s, o);
+		o->plain_sent += write_some(s, o, o->plain + o->plain_sent,
+					    o->plain_size - o->plain_sent);
 		return;
 	}
 	if (is_bare_label(o) || is_part_frame(s, o) || take_frame(s, o))
@@ -520,23 +521,13 @@ static void pass_on(struct standin *s, struct output *o)
 		if ((int64_t)n > o->drop)
 			n = (size_t)o->drop;
 		o->drop -= (int64_t)n;
-		done = (ssize_t)n;
 	} else {
-		if (o->fifo && n > PIPE_BUF)
-			n = PIPE_BUF;
-		done = write(o->to, at, n);
-		if (done < 0 && (errno == EINTR || errno == EAGAIN))
+		if (!(n = write_some(s, o, at, n)))
 			return;
-		if (done < 0) {
-			/* srun would have got it. */
-			if (s->client > 0)
-				kill(s->client, SIGPIPE);
-			done = (ssize_t)n;
-		}
-		o->passed += done;
+		o->passed += (int64_t)n;
 	}
-	o->line = o->raw_line = at[done - 1] == '\n';
-	o->sent += (size_t)done;
+	o->line = o->raw_line = at[n - 1] == '\n';
+	o->sent += n;
 }
 
 static bool read_output(const struct standin *s, struct output *o)

@@ -100,7 +100,9 @@ def test_twice_preempted_and_crashed(cluster):
         until("the job to be put back", lambda: job.node != node, 120)
         back = time.time()
         until("another node", lambda: job.node not in (None, node), 120)
-        while_it_runs = said(cluster, "report", job.number)
+        # Slurm's RUNNING comes before the restore: what is lost is known by that.
+        while_it_runs = until("the restore in the report", lambda: [
+            r for r in said(cluster, "report", job.number) if r["restores"] == 3])
         assert job.wait_end(120) == ["COMPLETED"]
     finally:
         sh(COMMAND, "boot", node)

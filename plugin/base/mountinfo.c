@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "needs.h"
+#include "sckpt/base.h"
 
 /* Blanks and the like are escapes there: "\040". */
 static void unescape(char *text)
@@ -38,6 +38,7 @@ static bool parse(char *line, struct mount_line *m)
 	m->source = rest ? strsep(&rest, " ") : NULL;
 	if (!m->source)
 		return false;
+	m->options = rest ? rest : "";
 	unescape(m->point);
 	unescape(m->source);
 	return true;
