@@ -44,6 +44,15 @@ struct stream;
  */
 struct stream *stream_open(const char *dir, const struct image_sink *sink,
 			   const struct image_source *source, struct err *e);
+/* The same over a connected socket, which is taken over; not when it fails. */
+struct stream *stream_adopt(int fd, const struct image_sink *sink,
+			    const struct image_source *source, struct err *e);
+/*
+ * For one who passes images on: it is offered the pipe of each image that was opened, and
+ * 1: it has taken it, the stream is through with this image; 0: it has not; -1.
+ */
+typedef int stream_hand_on(void *arg, int handle, int pipe, struct err *e);
+void stream_on_pipe(struct stream *s, stream_hand_on *hand_on);
 int stream_fd(const struct stream *s);
 /* Handles all that is ready. After an error the stream is of no use. */
 int stream_step(struct stream *s, struct err *e);

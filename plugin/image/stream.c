@@ -39,6 +39,7 @@ struct stream {
 	struct channel listener, criu;
 	struct channel *images;
 	size_t open_images;
+	stream_hand_on *hand_on;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -64,10 +65,9 @@ static void drop_image(struct stream *s, struct channel *c)
 	s->open_images--;
 }
 
-struct stream *stream_open(const char *dir, const struct image_sink *sink,
+static struct stream *make(const struct image_sink *sink,
 			   const struct image_source *source, struct err *e)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct stream *s = calloc(1, sizeof(*s));
 
 	if (!s) {
@@ -76,9 +76,40 @@ struct stream *stream_open(const char *dir, const struct image_sink *sink,
 	}
 	s->sink = sink;
 	s->source = source;
-	s->listener.fd = s->criu.fd = s->epoll = -1;
+	s->listener.fd = s->criu.fd = -1;
 	s->listener.what = LISTENER;
 	s->criu.what = CRIU;
+	if ((s->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) {
+		err_sys(e, "cannot serve criu's images");
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+struct stream *stream_adopt(int fd, const struct image_sink *sink,
+			    const struct image_source *source, struct err *e)
+{
+	struct stream *s = make(sink, source, e);
+
+	if (!s)
+		return NULL;
+	s->criu.fd = fd;
+	if (watch(s, &s->criu, EPOLLIN, e) == 0)
+		return s;
+	s->criu.fd = -1;
+	stream_close(s);
+	return NULL;
+}
+
+struct stream *stream_open(const char *dir, const struct image_sink *sink,
+			   const struct image_source *source, struct err *e)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct stream *s = make(sink, source, e);
+
+	if (!s)
+		return NULL;
 	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path),
 			     "%s/streamer-%s.sock", dir,
 			     sink ? "capture" : "serve") >=
@@ -88,10 +119,9 @@ struct stream *stream_open(const char *dir, const struct image_sink *sink,
 	}
 	memcpy(s->path, addr.sun_path, sizeof(s->path));
 	unlink(s->path);
-	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	s->listener.fd = socket(AF_UNIX,
 				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->epoll < 0 || s->listener.fd < 0 ||
+	if (s->listener.fd < 0 ||
 	    bind(s->listener.fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    listen(s->listener.fd, 1) < 0) {
 		err_sys(e, "cannot listen on %s", s->path);
@@ -123,6 +153,11 @@ void stream_close(struct stream *s)
 	if (s->epoll >= 0)
 		close(s->epoll);
 	free(s);
+}
+
+void stream_on_pipe(struct stream *s, stream_hand_on *hand_on)
+{
+	s->hand_on = hand_on;
 }
 
 int stream_fd(const struct stream *s)
@@ -248,6 +283,12 @@ static int start_image(struct stream *s, const char *name, struct err *e)
 		return 0;
 	if ((pipe = receive_pipe(s->criu.fd, e)) < 0)
 		return -1;
+	if (s->hand_on) {
+		int rc = s->hand_on(s->sink ? s->sink->arg : s->source->arg, handle, pipe, e);
+
+		if (rc)
+			return rc < 0 ? (close(pipe), -1) : 0;
+	}
 	/* A failure only makes the steps smaller: fs.pipe-max-size. */
 	fcntl(pipe, F_SETPIPE_SZ, PIPE_SIZE);
 	fcntl(pipe, F_SETFL, fcntl(pipe, F_GETFL) | O_NONBLOCK);
@@ -334,13 +375,16 @@ int stream_step(struct stream *s, struct err *e)
 
 int stream_drain(struct stream *s, struct err *e)
 {
-	while (s->open_images > 0) {
+	/* A request may still be there, too. */
+	for (;;) {
 		struct pollfd p = { .fd = s->epoll, .events = POLLIN };
+		int n = stream_step(s, e);
 
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
-			return err_sys(e, "cannot wait for criu");
-		if (stream_step(s, e) < 0)
+		if (n < 0)
 			return -1;
+		if (n == 0 && s->open_images == 0)
+			return 0;
+		if (n == 0 && poll(&p, 1, -1) < 0 && errno != EINTR)
+			return err_sys(e, "cannot wait for criu");
 	}
-	return 0;
 }

@@ -273,24 +273,25 @@ static void restore(struct copy *c)
 		.buffer = memory_for_buffer(c->step->spec.limits.buffer,
 					    (uint64_t)c->m.resident)
 	};
-	struct session session = { .commit = commit, .arg = c };
-	struct criu_command criu = { .argc = 0 };
+	struct image_source source;
+	struct session session = { .program = c->step->spec.criu,
+				   .broker = -1,
+				   .source = &source,
+				   .commit = commit,
+				   .arg = c };
+	struct criu_run run;
 	struct stdio io = *c->step->io;
 	struct image_reader *reader;
-	struct image_source source;
 	struct err e = { "" };
 	int status = 0, rc = -1;
 
 	if ((reader = image_reader_open(c->step->store.dir, &c->m.set, &options,
-					&e))) {
+					&e)) &&
+	    give_streams(&io, &c->m) == 0) {
 		source = image_reader_source(reader);
-		session.stream = stream_open(SCKPT_RUN_DIR, NULL, &source, &e);
-	}
-	if (session.stream && give_streams(&io, &c->m) == 0) {
 		c->start = clock_ns(CLOCK_MONOTONIC);
-		criu_restore_command(&criu, &c->step->spec, &io,
-				     c->step->pmi, &c->m);
-		rc = session_run(&session, &criu, &status, &e);
+		criu_restore_run(&run, &io, c->step->pmi, &c->m);
+		rc = session_run(&session, &run, &status, &e);
 	}
 	/* commit() does not come back. */
 	if (rc < 0)

@@ -509,9 +509,14 @@ static int given_up(struct saving *s, struct err *e)
 /* The program has ended, or it runs on; -1: it runs on, and e says why. */
 static int dump(struct saving *s, struct err *e)
 {
-	struct session session = { .commit = commit, .tick = tick, .arg = s };
-	struct criu_command criu = { .argc = 0 };
 	struct image_sink sink;
+	struct session session = { .program = s->step->spec.criu,
+				   .broker = -1,
+				   .sink = &sink,
+				   .commit = commit,
+				   .tick = tick,
+				   .arg = s };
+	struct criu_run run;
 	int status, rc;
 
 	s->start = clock_ns(CLOCK_MONOTONIC);
@@ -520,14 +525,11 @@ static int dump(struct saving *s, struct err *e)
 		return -1;
 	tell(s, STATUS_FREEZING, "");
 	sink = image_writer_sink(s->writer);
-	if (deadline_begin(&s->deadline, s->order.us, s->writer, e) < 0 ||
-	    !(session.stream = stream_open(SCKPT_RUN_DIR, &sink, NULL, e)))
+	if (deadline_begin(&s->deadline, s->order.us, s->writer, e) < 0)
 		return -1;
-	criu_dump_command(&criu, &s->step->spec, s->step->io, s->step->pmi,
-			  s->order.end);
-	rc = session_run(&session, &criu, &status, e);
-	criu_command_free(&criu);
-	stream_close(session.stream);
+	criu_dump_run(&run, s->step->io, s->step->pmi, s->order.end);
+	rc = session_run(&session, &run, &status, e);
+	criu_run_free(&run);
 	deadline_end(&s->deadline);
 	/* Whatever happened to criu since: this is what the job goes on from. */
 	if (!s->late && s->published)

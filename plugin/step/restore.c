@@ -126,9 +126,13 @@ static int fits(const struct manifest *m, struct step *step, struct err *e)
 static int run_criu(struct restore *r, struct image_reader *reader,
 		    struct err *e)
 {
-	struct session session = { .commit = commit, .arg = r };
 	struct image_source source = image_reader_source(reader);
-	struct criu_command criu = { .argc = 0 };
+	struct session session = { .program = r->step->spec.criu,
+				   .broker = -1,
+				   .source = &source,
+				   .commit = commit,
+				   .arg = r };
+	struct criu_run run;
 	struct exchanges exchanges;
 	char why[600];
 	int status, rc;
@@ -137,18 +141,12 @@ static int run_criu(struct restore *r, struct image_reader *reader,
 		exchange_close(&exchanges);
 		return -1;
 	}
-	if (!(session.stream = stream_open(SCKPT_RUN_DIR, NULL, &source, e))) {
-		exchange_close(&exchanges);
-		return -1;
-	}
-	criu_restore_command(&criu, &r->step->spec, r->step->io, r->step->pmi,
-			     &r->m);
+	criu_restore_run(&run, r->step->io, r->step->pmi, &r->m);
 	for (int i = 0; i < exchanges.count; i++)
-		criu_exchange_file(&criu, exchanges.list[i].was,
-				   exchanges.list[i].fd);
-	rc = session_run(&session, &criu, &status, e);
-	criu_command_free(&criu);
-	stream_close(session.stream);
+		/* Criu's names begin behind the first slash. */
+		criu_inherit(&run, exchanges.list[i].was + 1, exchanges.list[i].fd);
+	rc = session_run(&session, &run, &status, e);
+	criu_run_free(&run);
 	exchange_close(&exchanges);
 	if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) ||
 			!r->recalled)) {

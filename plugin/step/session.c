@@ -1,77 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One run of criu. */
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "adopt.h"
+#include "sckpt/broker.h"
 #include "session.h"
 
 /* How often people are told of the progress. */
 #define TICK_MS 250
 
-static int listen_hook(struct err *e)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX,
-				    .sun_path = HOOK_SOCKET };
-	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	unlink(HOOK_SOCKET);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    listen(fd, 1) < 0)
-		return err_sys(e, "cannot listen on %s", HOOK_SOCKET);
-	return steal_fd(&fd);
-}
-
-/*
- * Only the hook that this criu started may have an answer: the program can
- * reach the socket too, and a commit of its choosing would publish half a
- * dump. It is frozen at that point, but might have connected before.
- */
-static bool is_hook_of(int fd, pid_t criu)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	cleanup_free char *stat = NULL;
-	char path[64], *at;
-	int parent = -1;
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/stat", peer.pid);
-	if (file_read(AT_FDCWD, path, 4096, &stat, NULL) > 0 &&
-	    (at = strrchr(stat, ')')))
-		sscanf(at, ") %*c %d", &parent);
-	return parent == criu;
-}
-
-/* What the hook asks about; it closes its side behind the word. */
-static int read_action(int fd, char *action, size_t size)
-{
-	size_t n = 0;
-	ssize_t got;
-
-	while (n < size - 1 && (got = read(fd, action + n, size - 1 - n)) > 0)
-		n += (size_t)got;
-	action[n] = '\0';
-	return n > 0 ? 0 : -1;
-}
-
 static int answer_hook(struct session *s, int listener, struct err *e)
 {
-	cleanup_fd int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	char action[32], answer;
+	cleanup_fd int fd = hook_accept(listener, s->criu, action, sizeof(action));
 	int rc;
 
-	if (fd < 0 || !is_hook_of(fd, s->criu) ||
-	    read_action(fd, action, sizeof(action)) < 0)
+	if (fd < 0)
 		return 0;
 	if (!strcmp(action, "pre-restore")) {
 		rc = adopt_begin(s->criu, e);
@@ -106,6 +57,15 @@ static int look_at_criu(struct session *s, int signals, struct err *e)
 	return 0;
 }
 
+/* Now and then; -1: it is to be given up. */
+static int look_at_clock(const struct session *s, int64_t *next, struct err *e)
+{
+	if (!s->tick || clock_ns(CLOCK_MONOTONIC) < *next)
+		return 0;
+	*next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
+	return s->tick(s->arg, e);
+}
+
 /* Waits for criu's end, and serves it meanwhile. */
 static int serve(struct session *s, int hook, int signals, struct err *e)
 {
@@ -116,18 +76,13 @@ static int serve(struct session *s, int hook, int signals, struct err *e)
 				      { hook, POLLIN, 0 },
 				      { signals, POLLIN, 0 } };
 
-		int n = poll(p, 3, s->tick ? TICK_MS : -1);
-
-		if (n < 0) {
+		if (poll(p, 3, s->tick ? TICK_MS : -1) < 0) {
 			if (errno == EINTR)
 				continue;
 			return err_sys(e, "cannot wait for criu");
 		}
-		if (s->tick && clock_ns(CLOCK_MONOTONIC) >= next) {
-			if (s->tick(s->arg, e) < 0)
-				return -1;
-			next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
-		}
+		if (look_at_clock(s, &next, e) < 0)
+			return -1;
 		if (p[0].revents && stream_step(s->stream, e) < 0)
 			return -1;
 		if (p[1].revents && answer_hook(s, hook, e) < 0)
@@ -156,36 +111,166 @@ static void wait_end(struct session *s)
 	}
 }
 
-int session_run(struct session *s, struct criu_command *criu, int *status,
-		struct err *e)
+/* Closed pipes and a refused hook make criu undo what it did and end by itself, which a
+ * signal would not let it do. */
+static void drop_stream(struct session *s)
 {
-	cleanup_fd int hook = listen_hook(e), signals = -1;
+	stream_close(s->stream);
+	s->stream = NULL;
+}
+
+static int by_itself(struct session *s, const struct criu_run *run, struct err *e)
+{
+	cleanup_fd int hook = hook_listen(e), signals = -1;
 	sigset_t chld;
 	int rc = -1;
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
-	if (hook < 0)
+	if (hook < 0 ||
+	    !(s->stream = stream_open(SCKPT_RUN_DIR, s->sink, s->source, e)))
 		return -1;
 	/* The caller keeps SIGCHLD blocked, and looks for ended children of its
 	 * own afterwards: theirs may be taken from here. */
 	signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)
 		return err_sys(e, "cannot watch criu");
-	if ((s->criu = criu_start(criu, e)) < 0)
+	if ((s->criu = criu_start(run, s->program, e)) < 0)
 		return -1;
 	rc = serve(s, hook, signals, e);
 	if (rc < 0) {
-		/* Closed pipes and a refused hook make criu undo what it did
-		 * and end by itself, which a signal would not let it do. */
-		stream_close(s->stream);
-		s->stream = NULL;
-		close(hook);
-		hook = -1;
+		drop_stream(s);
+		close_fd(&hook);
 		if (s->adopting)
 			adopt_stop(s->criu);
 	}
 	wait_end(s);
+	return rc;
+}
+
+/* ---- by the broker --------------------------------------------------------------- */
+
+/* The request, and the broker's end of the stream with it. */
+static int ask_broker(struct session *s, const struct criu_run *run, struct err *e)
+{
+	struct broker_message *m = calloc(1, sizeof(*m));
+	int fds[FDS_MAX], pair[2], count = 1, rc = -1;
+
+	if (!m)
+		return err_set(e, "no memory to ask the broker");
+	*m = (struct broker_message){ .word = run->restore ? BROKER_RESTORE : BROKER_DUMP,
+				      .value = run->end };
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+		free(m);
+		return err_sys(e, "cannot ask the broker");
+	}
+	fds[0] = pair[1];
+	for (int i = 0; i < run->count; i++) {
+		size_t n = strlen(run->files[i].key) + 1;
+
+		if (m->size + n > sizeof(m->text) || (run->restore && count == FDS_MAX)) {
+			err_set(e, "it has too many standard streams for the broker: use fewer tasks on a node, or files for their output");
+			goto out;
+		}
+		memcpy(m->text + m->size, run->files[i].key, n);
+		m->size += (uint32_t)n;
+		m->count++;
+		if (run->restore)
+			fds[count++] = run->files[i].fd;
+	}
+	if (!run->failed && (s->stream = stream_adopt(pair[0], s->sink, s->source, e))) {
+		pair[0] = -1;
+		rc = broker_send(s->broker, m, fds, count, e);
+	}
+out:
+	close_fd(&pair[0]);
+	close(pair[1]);
+	free(m);
+	return rc;
+}
+
+static int hear_broker(struct session *s, bool given_up, struct err *e)
+{
+	struct broker_message *m = malloc(sizeof(*m));
+	int none = 0, rc = m ? broker_receive(s->broker, m, NULL, &none, NULL, e) : -1;
+
+	if (rc <= 0) {
+		free(m);
+		s->ended = true;
+		return err_set(e, "the broker is gone: its last words are in the node's log");
+	}
+	rc = 0;
+	switch (m->word) {
+	case BROKER_HOOK: {
+		struct broker_message answer = { .word = BROKER_ANSWER, .value = 1 };
+
+		if (!given_up)
+			rc = s->commit(s->arg, s->stream, e);
+		answer.value = given_up || rc < 0;
+		if (broker_send(s->broker, &answer, NULL, 0, e) < 0)
+			rc = -1;
+		break;
+	}
+	case BROKER_DONE:
+		s->ended = true;
+		s->status = m->value;
+		break;
+	case BROKER_REFUSED:
+		s->ended = true;
+		s->elsewhere = m->value;
+		rc = err_set(e, "%.*s", (int)m->size, m->text);
+		break;
+	default:
+		break;
+	}
+	free(m);
+	return rc;
+}
+
+static int serve_broker(struct session *s, struct err *e)
+{
+	int64_t next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
+
+	while (!s->ended) {
+		struct pollfd p[] = { { stream_fd(s->stream), POLLIN, 0 },
+				      { s->broker, POLLIN, 0 } };
+
+		if (poll(p, 2, s->tick ? TICK_MS : -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return err_sys(e, "cannot wait for the broker");
+		}
+		if (look_at_clock(s, &next, e) < 0)
+			return -1;
+		if (p[0].revents && stream_step(s->stream, e) < 0)
+			return -1;
+		if (p[1].revents && hear_broker(s, false, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int by_broker(struct session *s, const struct criu_run *run, struct err *e)
+{
+	struct err later;
+	int rc;
+
+	if (ask_broker(s, run, e) < 0)
+		return -1;
+	rc = serve_broker(s, e);
+	drop_stream(s);
+	/* Until criu has undone what it did. */
+	while (!s->ended)
+		hear_broker(s, true, &later);
+	return rc;
+}
+
+int session_run(struct session *s, const struct criu_run *run, int *status,
+		struct err *e)
+{
+	int rc = s->broker >= 0 ? by_broker(s, run, e) : by_itself(s, run, e);
+
+	drop_stream(s);
 	*status = s->status;
 	return rc;
 }

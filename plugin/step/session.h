@@ -7,8 +7,16 @@
 
 /* One run of criu: its stream, its hook, its end, in one poll loop. */
 struct session {
+	const char *program; /* criu's path */
+	int broker; /* who runs it with more than CAP_CHECKPOINT_RESTORE; -1: nobody, it
+		     * is run here */
+	/* Where the images go (a dump), or come from. */
+	const struct image_sink *sink;
+	const struct image_source *source;
+	/* Then, its own: */
 	struct stream *stream;
 	pid_t criu;
+	bool elsewhere; /* the broker refused, and another node may do */
 	bool adopting; /* a restore: criu is traced until it made the root */
 	bool ended; /* criu ended, with this wait status */
 	int status;
@@ -24,7 +32,7 @@ struct session {
  * Runs criu until it ends. 0: it ran, *status is its wait status. -1: what
  * is around it failed (store, stream, commit), and e says how; criu is gone.
  */
-int session_run(struct session *s, struct criu_command *criu, int *status,
+int session_run(struct session *s, const struct criu_run *run, int *status,
 		struct err *e);
 
 #endif

@@ -15,14 +15,8 @@
 #include <sys/resource.h>
 
 #include "sckpt/base.h"
+#include "sckpt/criu.h"
 #include "sckpt/store.h"
-
-/*
- * The tree's root. Below are the agent and, at a restore, criu; a program
- * that got one of their PIDs could not be restored ("File exists").
- */
-#define ROOT_PID 1000
-#define PROGRAM_PID (ROOT_PID + 1)
 
 /* ---- stdio.c: the program's standard descriptors ---------------------- */
 
@@ -213,27 +207,13 @@ int timers_start(pid_t root, struct err *e);
 /* ---- criu.c: running criu --------------------------------------------- */
 
 #define EXCHANGES_MAX 3 /* batch script, output, errors */
-#define CRIU_FD_FIRST 20 /* inherited descriptors are put here and above */
-
-struct criu_command {
-	char **argv;
-	int argc;
-	int *inherit;
-	int inherits;
-	bool failed; /* no memory */
-};
-
 /* Pure: what dump and restore are asked to do. */
-void criu_dump_command(struct criu_command *c, const struct spec *spec,
-		       const struct stdio *io, const struct pmi *pmi, bool end);
-void criu_restore_command(struct criu_command *c, const struct spec *spec,
-			  const struct stdio *io, const struct pmi *pmi,
-			  const struct manifest *m);
-/* The open file `name` becomes fd at a restore. */
-void criu_exchange_file(struct criu_command *c, const char *name, int fd);
-void criu_command_free(struct criu_command *c);
-/* Starts it with a clean environment. Returns its PID. */
-pid_t criu_start(struct criu_command *c, struct err *e);
+void criu_dump_run(struct criu_run *r, const struct stdio *io, const struct pmi *pmi,
+		   bool end);
+void criu_restore_run(struct criu_run *r, const struct stdio *io,
+		      const struct pmi *pmi, const struct manifest *m);
+/* Starts it with a clean environment. criu: its path. Returns its PID. */
+pid_t criu_start(const struct criu_run *r, const char *criu, struct err *e);
 /*
  * Why it failed, in words: what the table of explain.c says of its log (true), or
  * its first error as it stands, or the words it died with. The log is kept in the
@@ -243,11 +223,6 @@ bool criu_explain(const struct store *store, const char *log, int status,
 		  char *text, size_t size);
 /* Microseconds that the last dump kept the program frozen; -1 unknown. */
 int64_t criu_frozen_us(void);
-
-/* In SCKPT_RUN_DIR, and when it failed in the step's directory. */
-#define DUMP_LOG "dump.log"
-#define RESTORE_LOG "restore.log"
-#define HOOK_SOCKET SCKPT_RUN_DIR "/hook.sock"
 
 /* ---- blockers.c ------------------------------------------------------- */
 

@@ -20,8 +20,7 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
-#include "adopt.h"
-#include "step.h"
+#include "sckpt/criu.h"
 
 #if defined(__x86_64__)
 

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * criu: how criu is run. By the agent, as the user with CAP_CHECKPOINT_RESTORE; and by
+ * the broker, as the user with more than that, where the admin allows it. What it is asked
+ * to do is the same.
+ */
+#ifndef SCKPT_CRIU_H
+#define SCKPT_CRIU_H
+
+#include "sckpt/base.h"
+
+/*
+ * The tree's root. Below are the agent and, at a restore, criu; a program
+ * that got one of their PIDs could not be restored ("File exists").
+ */
+#define ROOT_PID 1000
+#define PROGRAM_PID (ROOT_PID + 1)
+
+/* In SCKPT_RUN_DIR. */
+#define DUMP_LOG "dump.log"
+#define RESTORE_LOG "restore.log"
+#define HOOK_SOCKET SCKPT_RUN_DIR "/hook.sock"
+/* What it prints, and not into its log. */
+#define CRIU_SAID SCKPT_RUN_DIR "/criu.out"
+
+/* ---- what it is asked to do (command.c) ------------------------------------- */
+
+/* An open file that is not criu's to dump or to make. */
+struct criu_file {
+	char *key; /* criu's name of it: "file[5:1f]", "pipe:[77]", "unix[12]", or a path
+		    * without its first slash */
+	int fd; /* restore: what it becomes; -1 */
+};
+
+struct criu_run {
+	bool restore;
+	bool end; /* dump: the tree is gone afterwards */
+	struct criu_file *files;
+	int count;
+	bool failed; /* no memory */
+};
+
+void criu_leave_out(struct criu_run *r, const char *key);
+/* fd stays the caller's. */
+void criu_inherit(struct criu_run *r, const char *key, int fd);
+void criu_run_free(struct criu_run *r);
+
+#define CRIU_FD_FIRST 20 /* inherited descriptors are put here and above, in turn */
+
+/*
+ * argv, malloc'ed with its words; NULL without memory. criu: its path. images: the directory
+ * with the stream's socket. tcp: established connections, too.
+ */
+char **criu_args(const struct criu_run *r, const char *criu, const char *images,
+		 bool tcp);
+void criu_args_free(char **argv);
+/* Its environment. cache: a directory where it may keep what it found out about the kernel. */
+#define CRIU_ENV_MAX 8
+void criu_env(char *envp[CRIU_ENV_MAX], char *cache);
+
+/* ---- its action script (ask.c) ------------------------------------------------ */
+
+/* A listening socket at HOOK_SOCKET, of the user's. */
+int hook_listen(struct err *e);
+/*
+ * Takes one connection: the hook's, with what it asks about ("post-dump", …) in `action`, or
+ * -1 when it was somebody else's. The answer is one byte, 0 for yes.
+ */
+int hook_accept(int listener, pid_t criu, char *action, size_t size);
+
+/* ---- the root at a restore (adopt.c) -------------------------------------------- */
+
+/* At criu's pre-restore point: from here on its stops are told by SIGCHLD and
+ * waitpid(criu, …, __WALL), and are to be handed to adopt_event(). */
+int adopt_begin(pid_t criu, struct err *e);
+/* Returns 1 when the root is a subreaper and criu is traced no more, 0 when it
+ * is still to come, -1 on error. */
+int adopt_event(pid_t criu, int status, struct err *e);
+/* When criu is to undo what it did, while it is still traced: it is brought to
+ * a stop, and at the next one that waitpid tells, let go. */
+void adopt_stop(pid_t criu);
+void adopt_let_go(pid_t criu, int status);
+
+#endif
