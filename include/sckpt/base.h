@@ -216,6 +216,13 @@ enum grant {
 	GRANT_NEVER /* nobody; in sckpt.conf alone */
 };
 
+/* What the broker may have criu do with more than CAP_CHECKPOINT_RESTORE (broker.h). */
+enum elevate {
+	ELEVATE_SECCOMP = 1, /* CAP_SYS_ADMIN: processes under seccomp */
+	ELEVATE_TCP = 2, /* CAP_NET_ADMIN: TCP connections within the step */
+	ELEVATE_PTRACE = 4 /* CAP_SYS_PTRACE: where Yama keeps processes from tracing */
+};
+
 #define EVERY_AUTO (-1)
 #define KEEP_MAX 1000
 
@@ -301,6 +308,9 @@ struct conf {
 	enum user_dir user_dir;
 	/* Names and numbers, "," between; "" everybody, everywhere. */
 	char allow_users[1024], allow_groups[1024], allow_partitions[1024];
+	int elevate; /* enum elevate */
+	/* To whom, of those who may have the capability; "" all. */
+	char elevate_groups[1024], elevate_accounts[1024], elevate_partitions[1024];
 	struct limits limits;
 };
 
@@ -350,9 +360,10 @@ enum health { HEALTH_OK, HEALTH_WARN, HEALTH_FAIL };
 /* what: a word, the text a sentence with what to do; false: no more is wanted. */
 typedef bool node_tell(enum health how, const char *what, const char *text, void *arg);
 
-/* All but criu, in turn. bounding: slurmd's capability bounding set, a bit each. false:
+/* All but criu, in turn. bounding: slurmd's capability bounding set, a bit each; elevate: of
+ * sckpt.conf. false:
  * say did not want more. */
-bool node_look(uint64_t bounding, node_tell *say, void *arg);
+bool node_look(uint64_t bounding, int elevate, node_tell *say, void *arg);
 /* Is it root's alone? If not that is said, and it must not be run. */
 bool node_look_at_criu_file(const char *criu, struct stat *st, node_tell *say,
 			    void *arg);
@@ -414,6 +425,8 @@ struct spec {
 	int links; /* where the tasks of a step with several send their links to
 		    * its supervisor, see tasks.h; else -1 */
 	int joins; /* and where they join its agent */
+	int elevate; /* what its broker may have criu do; 0: it has none */
+	int broker; /* descriptor of the socket to it; -1 */
 	char off[320]; /* why the step is not protected; "" when it is */
 };
 

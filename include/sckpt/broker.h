@@ -7,6 +7,8 @@
 #ifndef SCKPT_BROKER_H
 #define SCKPT_BROKER_H
 
+#include <sys/socket.h>
+
 #include "sckpt/base.h"
 
 /*

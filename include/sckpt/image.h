@@ -48,11 +48,12 @@ struct stream *stream_open(const char *dir, const struct image_sink *sink,
 struct stream *stream_adopt(int fd, const struct image_sink *sink,
 			    const struct image_source *source, struct err *e);
 /*
- * For one who passes images on: it is offered the pipe of each image that was opened, and
+ * For one who passes images on, of a criu of user `peer`: it is offered the pipe of each
+ * image that was opened, and
  * 1: it has taken it, the stream is through with this image; 0: it has not; -1.
  */
 typedef int stream_hand_on(void *arg, int handle, int pipe, struct err *e);
-void stream_on_pipe(struct stream *s, stream_hand_on *hand_on);
+void stream_pass_on(struct stream *s, uid_t peer, stream_hand_on *hand_on);
 int stream_fd(const struct stream *s);
 /* Handles all that is ready. After an error the stream is of no use. */
 int stream_step(struct stream *s, struct err *e);
@@ -123,6 +124,9 @@ struct image_options {
 	 * through: then what waits to be packed is put into a file without a
 	 * name meanwhile. */
 	bool criu_first;
+	/* Criu's images come back as they were to the byte: nothing is left out that
+	 * criu would make again. */
+	bool verbatim;
 };
 
 struct image_writer;

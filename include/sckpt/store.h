@@ -372,6 +372,17 @@ int set_sum(const struct store *store, struct generation g, struct manifest *m,
 int generation_peek(const struct store *store, struct generation g,
 		    struct manifest *m, struct err *e);
 
+/* ---- seals (seal.c) --------------------------------------------------------- */
+
+/*
+ * A seal is a MUNGE credential whose payload is the SHA-256 of a text: munged,
+ * with the cluster's key, vouches for the user id that asked for it.
+ */
+/* malloc'ed, the caller's; NULL on error. */
+char *seal_make(const char *text, size_t size, struct err *e);
+/* Was the text sealed, as it is, by uid? */
+int seal_check(const char *seal, const char *text, size_t size, uid_t uid,
+	       struct err *e);
 /* Is munged here, and does it vouch for what this user seals? */
 int store_seal_works(struct err *e);
 

@@ -16,7 +16,8 @@ static const char *const keys[] = {
 	"dir", "user-dir", "criu", "grant", "no-new-privs", "keep", "keep-max",
 	"keep-after", "quota", "buffer", "compress", "overhead", "mtbf",
 	"requeue-wait", "on-restore-failure", "files", "files-max", "local",
-	"allow-users", "allow-groups", "allow-partitions", NULL
+	"allow-users", "allow-groups", "allow-partitions", "elevate",
+	"elevate-groups", "elevate-accounts", "elevate-partitions", NULL
 };
 
 void conf_defaults(struct conf *conf)
@@ -170,6 +171,50 @@ static int set_grant(struct conf *conf, const char *value, struct err *e)
 	return 0;
 }
 
+static int set_elevate(int *elevate, const char *value, struct err *e)
+{
+	static const struct {
+		const char *name;
+		int what;
+	} words[] = { { "none", 0 }, { "seccomp", ELEVATE_SECCOMP },
+		      { "tcp", ELEVATE_TCP }, { "ptrace", ELEVATE_PTRACE } };
+	int all = 0;
+
+	for (const char *at = value; *at; at += *at == ',') {
+		size_t n = strcspn(at, ","), i = 0;
+
+		while (i < 4 && (strlen(words[i].name) != n || strncmp(words[i].name, at, n)))
+			i++;
+		if (i == 4)
+			return err_set(e, "elevate=%s: it is none, or a list of seccomp, tcp and ptrace with , between",
+				       value);
+		all |= words[i].what;
+		at += n;
+	}
+	*elevate = all;
+	return 0;
+}
+
+/* Lists of names: where they are kept. */
+static char *names_of(struct conf *conf, const char *key, size_t *size)
+{
+	const struct {
+		const char *key;
+		char *to;
+	} lists[] = { { "allow-users", conf->allow_users },
+		      { "allow-groups", conf->allow_groups },
+		      { "allow-partitions", conf->allow_partitions },
+		      { "elevate-groups", conf->elevate_groups },
+		      { "elevate-accounts", conf->elevate_accounts },
+		      { "elevate-partitions", conf->elevate_partitions } };
+
+	*size = sizeof(conf->allow_users);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		if (!strcmp(lists[i].key, key))
+			return lists[i].to;
+	return NULL;
+}
+
 static int set_limit(struct limits *l, const char *key, const char *value,
 		     struct err *e)
 {
@@ -223,7 +268,8 @@ static bool is_key(const char *key)
 int conf_set(struct conf *conf, const char *assignment, struct err *e)
 {
 	const char *eq = strchr(assignment, '=');
-	char key[32];
+	char key[32], *names;
+	size_t size;
 	int choice;
 
 	if (!eq || (size_t)(eq - assignment) >= sizeof(key))
@@ -240,15 +286,10 @@ int conf_set(struct conf *conf, const char *assignment, struct err *e)
 				e);
 	if (!strcmp(key, "grant"))
 		return set_grant(conf, eq, e);
-	if (!strcmp(key, "allow-users"))
-		return set_names(key, eq, conf->allow_users,
-				 sizeof(conf->allow_users), e);
-	if (!strcmp(key, "allow-groups"))
-		return set_names(key, eq, conf->allow_groups,
-				 sizeof(conf->allow_groups), e);
-	if (!strcmp(key, "allow-partitions"))
-		return set_names(key, eq, conf->allow_partitions,
-				 sizeof(conf->allow_partitions), e);
+	if (!strcmp(key, "elevate"))
+		return set_elevate(&conf->elevate, eq, e);
+	if ((names = names_of(conf, key, &size)))
+		return set_names(key, eq, names, size, e);
 	if (!strcmp(key, "no-new-privs")) {
 		if ((choice = set_choice(key, eq, "auto", "always", e)) < 0)
 			return -1;

@@ -33,7 +33,7 @@ tell(const struct looking *l, enum health how, const char *what, const char *fmt
 
 static bool look_for_helpers(const struct looking *l)
 {
-	const char *const helpers[] = { SUPERVISE_PATH, AGENT_PATH, ROOT_PATH,
+	const char *const helpers[] = { SUPERVISE_PATH, AGENT_PATH, ROOT_PATH, BROKER_PATH,
 					HOOK_PATH, SRUN_PATH, CLIENT_PATH,
 					TASK_PATH, JOIN_PATH, IN_CRIU_PATH };
 
@@ -59,20 +59,26 @@ static bool look_at_kernel(const struct looking *l)
 	return tell(l, HEALTH_OK, "kernel", "Linux %s", name.release);
 }
 
-static bool look_at_yama(const struct looking *l)
+static bool look_at_yama(const struct looking *l, int elevate)
 {
 	cleanup_free char *yama = NULL;
 
 	if (file_read(AT_FDCWD, "/proc/sys/kernel/yama/ptrace_scope", 16, &yama,
 		      NULL) > 0 &&
-	    atoi(yama) > 0)
+	    atoi(yama) > 0) {
+		/* 3: nobody any more (Documentation/admin-guide/LSM/Yama.rst). */
+		if (elevate & ELEVATE_PTRACE && atoi(yama) < 3)
+			return tell(l, HEALTH_OK, "yama",
+				    "kernel.yama.ptrace_scope is %d, and the broker may trace (elevate=ptrace)",
+				    atoi(yama));
 		return tell(l, HEALTH_FAIL, "yama",
-			    "kernel.yama.ptrace_scope is %d on this node and keeps criu from its work: sysctl kernel.yama.ptrace_scope=0",
+			    "kernel.yama.ptrace_scope is %d on this node and keeps criu from its work: sysctl kernel.yama.ptrace_scope=0, or elevate=ptrace in sckpt.conf",
 			    atoi(yama));
+	}
 	return tell(l, HEALTH_OK, "yama", "processes of one user may trace each other");
 }
 
-bool node_look(uint64_t bounding, node_tell *say, void *arg)
+bool node_look(uint64_t bounding, int elevate, node_tell *say, void *arg)
 {
 	const struct looking l = { say, arg };
 
@@ -85,7 +91,7 @@ bool node_look(uint64_t bounding, node_tell *say, void *arg)
 	if (bounding >> CAP_CHECKPOINT_RESTORE & 1 &&
 	    !tell(&l, HEALTH_OK, "capability", "slurmd may grant CAP_CHECKPOINT_RESTORE"))
 		return false;
-	return look_at_kernel(&l) && look_at_yama(&l);
+	return look_at_kernel(&l) && look_at_yama(&l, elevate);
 }
 
 /* ---- criu --------------------------------------------------------------------------- */

@@ -68,6 +68,8 @@ static const struct field {
 	FIELD(NUMBER, "control", control),
 	FIELD(NUMBER, "links", links),
 	FIELD(NUMBER, "joins", joins),
+	FIELD(NUMBER, "elevate", elevate),
+	FIELD(NUMBER, "broker", broker),
 	FIELD(TEXT, "off", off),
 };
 

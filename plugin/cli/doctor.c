@@ -121,7 +121,7 @@ static void look_at_node(struct findings *f, const struct conf *conf)
 		     "no slurmd runs here: what a compute node needs was not looked at");
 		return;
 	}
-	node_look(set, take_node, f);
+	node_look(set, conf->elevate, take_node, f);
 	if (!node_look_at_criu_file(conf->criu, &st, take_node, f))
 		return;
 	if ((version = node_ask_criu(conf->criu, &e)) < 0)

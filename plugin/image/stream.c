@@ -40,6 +40,7 @@ struct stream {
 	struct channel *images;
 	size_t open_images;
 	stream_hand_on *hand_on;
+	uid_t peer; /* who may connect */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -79,6 +80,7 @@ static struct stream *make(const struct image_sink *sink,
 	s->listener.fd = s->criu.fd = -1;
 	s->listener.what = LISTENER;
 	s->criu.what = CRIU;
+	s->peer = geteuid();
 	if ((s->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) {
 		err_sys(e, "cannot serve criu's images");
 		free(s);
@@ -155,8 +157,9 @@ void stream_close(struct stream *s)
 	free(s);
 }
 
-void stream_on_pipe(struct stream *s, stream_hand_on *hand_on)
+void stream_pass_on(struct stream *s, uid_t peer, stream_hand_on *hand_on)
 {
+	s->peer = peer;
 	s->hand_on = hand_on;
 }
 
@@ -173,10 +176,10 @@ static int accept_criu(struct stream *s, struct err *e)
 
 	if (fd < 0)
 		return errno == EAGAIN ? 0 : err_sys(e, "cannot accept criu");
-	/* One criu, and one of our own user. */
+	/* One criu, and one of the right user. */
 	if (s->criu.fd >= 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
-	    peer.uid != geteuid()) {
+	    peer.uid != s->peer) {
 		close(fd);
 		return 0;
 	}

@@ -1105,7 +1105,7 @@ int image_writer_finish(struct image_writer *w, struct image_set *set,
 		return err_set(e, "no memory for packs");
 	memcpy(set->seed, w->seed, sizeof(set->seed));
 	snprintf(set->meta, sizeof(set->meta), "%s.meta", w->prefix);
-	if (omit_zeros(w, e) == 0 && keep_packs(w, set, renumber, e) == 0 &&
+	if ((w->options.verbatim || omit_zeros(w, e) == 0) && keep_packs(w, set, renumber, e) == 0 &&
 	    describe(w, set, renumber, &b, e) == 0 &&
 	    meta_write(w->dir, set, b.data, b.size, e) == 0)
 		rc = 0;

@@ -81,22 +81,32 @@ static bool is_group(const char *name, const void *arg)
 	return false;
 }
 
+static void take_gids(spank_t sp, struct gids *gids)
+{
+	spank_get_item(sp, S_JOB_GID, &gids->first);
+	if (spank_get_item(sp, S_JOB_SUPPLEMENTARY_GIDS, &gids->others, &gids->count) !=
+	    ESPANK_SUCCESS)
+		gids->count = 0;
+}
+
 static bool is_partition(const char *name, const void *arg)
 {
 	return !strcmp(name, arg);
 }
 
-/* The one that the job runs in; it may have been submitted to several. */
-static int ask_partition(uint32_t job, char *name, size_t size, struct err *e)
+/* The partition that the job runs in, which may have been submitted to several ("%P"),
+ * or its account ("%a"). */
+static int ask_job(uint32_t job, const char *what, char *name, size_t size, struct err *e)
 {
 	const char *conf = getenv("SLURM_CONF");
-	char id[16], where[600], *text = NULL, *rest, *line;
-	char *argv[] = { SQUEUE_PATH, "-h", "-t", "all", "-o", "%A %P", "-j", id, NULL };
+	char id[16], where[600], format[16], *text = NULL, *rest, *line;
+	char *argv[] = { SQUEUE_PATH, "-h", "-t", "all", "-o", format, "-j", id, NULL };
 	char *envp[] = { "PATH=/usr/bin:/bin", "LC_ALL=C", conf ? where : NULL, NULL };
 	size_t n = (size_t)snprintf(id, sizeof(id), "%u", job);
 	int rc;
 
 	snprintf(where, sizeof(where), "SLURM_CONF=%s", conf ? conf : "");
+	snprintf(format, sizeof(format), "%%A %s", what);
 	/* Of an array's it can be more than one line. */
 	if (run_collect(argv, envp, 20000, 1 << 20, &text, e) < 0)
 		return -1;
@@ -124,10 +134,7 @@ void allow_check(spank_t sp, const struct conf *conf, uint32_t job, char *reason
 	}
 	if (*conf->allow_users || *conf->allow_groups) {
 		spank_get_item(sp, S_JOB_UID, &uid);
-		spank_get_item(sp, S_JOB_GID, &gids.first);
-		if (spank_get_item(sp, S_JOB_SUPPLEMENTARY_GIDS, &gids.others,
-				   &gids.count) != ESPANK_SUCCESS)
-			gids.count = 0;
+		take_gids(sp, &gids);
 		if (!any(conf->allow_users, is_user, &uid) &&
 		    !any(conf->allow_groups, is_group, &gids)) {
 			no("the administrator allows it to some users and groups, and user id %u is none of them (allow-users=, allow-groups=)",
@@ -137,10 +144,38 @@ void allow_check(spank_t sp, const struct conf *conf, uint32_t job, char *reason
 	}
 	if (!*conf->allow_partitions)
 		return;
-	if (ask_partition(job, partition, sizeof(partition), &e) < 0)
+	if (ask_job(job, "%P", partition, sizeof(partition), &e) < 0)
 		no("it is allowed in some partitions alone, and in which one the job runs is not known: %.200s",
 		   e.text);
 	else if (!any(conf->allow_partitions, is_partition, partition))
 		no("the administrator allows it in other partitions than %.100s (allow-partitions=%.200s)",
 		   partition, conf->allow_partitions);
+}
+
+/* Is the job's own word in the list? Whatever is not known is a no. */
+static bool is_listed(const char *list, uint32_t job, const char *what)
+{
+	char name[256];
+	struct err e;
+
+	if (!*list)
+		return true;
+	if (ask_job(job, what, name, sizeof(name), &e) == 0)
+		return any(list, is_partition, name);
+	slurm_error(SAYS "%s", e.text);
+	return false;
+}
+
+int allow_elevate(spank_t sp, const struct conf *conf, uint32_t job)
+{
+	struct gids gids = { .count = 0 };
+
+	if (!conf->elevate)
+		return 0;
+	take_gids(sp, &gids);
+	if ((*conf->elevate_groups && !any(conf->elevate_groups, is_group, &gids)) ||
+	    !is_listed(conf->elevate_partitions, job, "%P") ||
+	    !is_listed(conf->elevate_accounts, job, "%a"))
+		return 0;
+	return conf->elevate;
 }

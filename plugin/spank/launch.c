@@ -240,10 +240,16 @@ static int become_agent(spank_t sp, struct spec *spec, int control,
 	if (spec->resume && continue_clocks(&verdict, &e) < 0)
 		goto fail;
 	/* Where the admin wants it everywhere, what criu restores is not left out: it
-	 * has what was dumped, or what its user has written into the image. */
-	if (settings()->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+	 * has what was dumped, or what its user has written into the image. And where there is
+	 * a broker nobody in the step may get more rights than it looks at (plugin/broker). */
+	if ((settings()->no_new_privs || spec->elevate) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
 		err_sys(&e, "cannot set no_new_privs");
 		goto fail;
+	}
+	if (spec->elevate && broker_greet(spec, &e) < 0) {
+		slurm_error(SAYS "step %u.%s has no more than CAP_CHECKPOINT_RESTORE for its checkpoints: %s",
+			    spec->job, spec->step, e.text);
+		spec->elevate = 0;
 	}
 	if (caps_granted(&e) < 0)
 		goto fail;

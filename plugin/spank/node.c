@@ -99,7 +99,7 @@ static bool take_first(enum health how, const char *what, const char *text, void
 	return false;
 }
 
-void node_check(const struct conf *conf, int *criu_version, char *reason,
+void node_check(const struct conf *conf, int elevate, int *criu_version, char *reason,
 		size_t size)
 {
 	struct first first = { reason, size };
@@ -108,7 +108,7 @@ void node_check(const struct conf *conf, int *criu_version, char *reason,
 	struct err e;
 
 	reason[0] = '\0';
-	if (!node_look(bounding_set(), take_first, &first) ||
+	if (!node_look(bounding_set(), elevate, take_first, &first) ||
 	    !node_look_at_criu_file(conf->criu, &st, take_first, &first))
 		return;
 	if ((dir = open_run_dir(&e)) < 0 ||

@@ -44,7 +44,7 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 	if (!remote || !option_request()->on)
 		return ESPANK_SUCCESS;
 	spec = (struct spec){ .restart = -1, .control = -1, .tasks = 1,
-			      .nodes = 1, .links = -1, .joins = -1 };
+			      .nodes = 1, .links = -1, .joins = -1, .broker = -1 };
 	facts_step(sp, &spec, spec.off, sizeof(spec.off));
 	if (*wrong) {
 		snprintf(spec.off, sizeof(spec.off), "%.*s",
@@ -55,10 +55,14 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 	if (!*spec.off)
 		allow_check(sp, settings(), spec.job, spec.off, sizeof(spec.off));
 	if (!*spec.off)
-		node_check(settings(), &spec.criu_version, spec.off,
+		spec.elevate = allow_elevate(sp, settings(), spec.job);
+	if (!*spec.off)
+		node_check(settings(), spec.elevate, &spec.criu_version, spec.off,
 			   sizeof(spec.off));
 	if (!*spec.off)
 		tasks_prepare(&spec);
+	if (!*spec.off && spec.elevate)
+		broker_start(sp, &spec);
 	return ESPANK_SUCCESS;
 }
 
@@ -93,8 +97,10 @@ int slurm_spank_task_post_fork(spank_t sp, int ac, char *argv[])
 	(void)ac;
 	(void)argv;
 	if (spank_get_item(sp, S_TASK_ID, &task) == ESPANK_SUCCESS &&
-	    task == spec.tasks - 1)
+	    task == spec.tasks - 1) {
 		tasks_forked();
+		broker_forked();
+	}
 	return ESPANK_SUCCESS;
 }
 

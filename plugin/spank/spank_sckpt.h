@@ -46,8 +46,8 @@ const char *settings_error(void);
 
 /* node.c: may a step on this node be protected at all? As root, once per
  * step, in slurmstepd. Writes the reason against it, or "". Learns criu's
- * version (as version_parse). */
-void node_check(const struct conf *conf, int *criu_version, char *reason,
+ * version (as version_parse). elevate: what its broker may have criu do. */
+void node_check(const struct conf *conf, int elevate, int *criu_version, char *reason,
 		size_t size);
 /* The node's capability bounding set lacks something: criu would fail in
  * PR_CAPBSET_DROP at restore unless the program has no_new_privs. */
@@ -57,6 +57,18 @@ bool node_bounding_set_cut(void);
  * it, or leaves `reason` as it is. */
 void allow_check(spank_t sp, const struct conf *conf, uint32_t job, char *reason,
 		 size_t size);
+
+/* allow.c: what of elevate= this job may have (enum elevate). */
+int allow_elevate(spank_t sp, const struct conf *conf, uint32_t job);
+
+/* broker.c: starts the step's broker, for spec->elevate; without one the step is
+ * protected as without elevate=. */
+void broker_start(spank_t sp, struct spec *spec);
+/* broker.c: slurmstepd, when all tasks are forked. */
+void broker_forked(void);
+/* broker.c: the task that becomes the agent: the broker is to hear it from here on. Sets
+ * spec->broker, and spec->elevate to what it has. */
+int broker_greet(struct spec *spec, struct err *e);
 
 /* facts.c: what Slurm itself says of this step. */
 void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size);

@@ -864,6 +864,8 @@ int main(int argc, char *argv[])
 	a.step.program = argv[0];
 	a.step.order = 1; /* the supervisor's */
 	fcntl(a.step.spec.control, F_SETFD, FD_CLOEXEC);
+	if (a.step.spec.broker >= 0)
+		fcntl(a.step.spec.broker, F_SETFD, FD_CLOEXEC);
 	if (a.step.spec.joins >= 0)
 		fcntl(a.step.spec.joins, F_SETFD, FD_CLOEXEC);
 	sigfillset(&all);

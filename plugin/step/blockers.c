@@ -218,9 +218,11 @@ static bool look_at_fd(struct look *l, pid_t pid, const char *fd,
 		look_at_terminal(l, fd, link);
 	if (sscanf(link, "socket:[%lu]", &inode) == 1 &&
 	    (in_table(&l->tcp, "/proc/net/tcp", inode, tcp, sizeof(tcp)) ||
-	     in_table(&l->tcp6, "/proc/net/tcp6", inode, tcp, sizeof(tcp))))
+	     in_table(&l->tcp6, "/proc/net/tcp6", inode, tcp, sizeof(tcp)))) {
+		l->found->needs |= ELEVATE_TCP;
 		add(l, "close it before it is stopped", "holds %s (descriptor %s)",
 		    tcp, fd);
+	}
 	return false;
 }
 
@@ -266,9 +268,11 @@ static void look_at_status(struct look *l)
 	snprintf(path, sizeof(path), "/proc/%d/status", l->pid);
 	if (file_read(AT_FDCWD, path, 65536, &status, NULL) < 0)
 		return;
-	if ((at = strstr(status, "\nSeccomp:")) && atoi(at + 9) > 0)
-		add(l, "run it without its sandbox",
+	if ((at = strstr(status, "\nSeccomp:")) && atoi(at + 9) > 0) {
+		l->found->needs |= ELEVATE_SECCOMP;
+		add(l, "run it without its sandbox, or ask the admin for elevate=seccomp",
 		    "has put itself under seccomp");
+	}
 	if ((at = strstr(status, "\nTracerPid:")) && atoi(at + 11) > 0)
 		add(l, "detach the debugger", "is traced by process %d",
 		    atoi(at + 11));

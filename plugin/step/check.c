@@ -399,6 +399,8 @@ static void __attribute__((noreturn)) outside(struct copy *c)
 		size_print(left, free);
 		report(c->check, "note", "the restore was not rehearsed: a copy needs as much memory again, %s, and the job has %s left (--mem)",
 		       has, free);
+	} else if (elevate_made(&c->m)) {
+		report(c->check, "note", "the restore was not rehearsed: it needs the node's sckpt-broker (elevate=), which restores in place alone");
 	} else if (c->m.pmi_count) {
 		report(c->check, "note", "the restore was not rehearsed: its ranks talk to Slurm's PMI, which a copy has none of");
 	} else if ((lock = locked(&c->m))) {

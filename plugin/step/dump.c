@@ -47,6 +47,7 @@ struct saving {
 		   * threads the first has it; atomic */
 	bool kept; /* this part is there, and whether it counts was not heard */
 	int64_t all_resident, all_stored;
+	int broker; /* it runs criu; -1: nobody does but this agent */
 	bool late; /* it was given up, and the thread may end it all the same */
 	struct deadline deadline;
 	/* When it goes on in a thread: */
@@ -265,7 +266,8 @@ static int begin(struct saving *s, struct err *e)
 	const struct limits *limits = &s->step->spec.limits;
 	struct image_options options = { .level = limits->compress,
 					 .buffer = memory_for_buffer(limits->buffer, 0),
-					 .criu_first = !s->order.end };
+					 .criu_first = !s->order.end,
+					 .verbatim = s->broker >= 0 };
 	char prefix[GENERATION_NAME_MAX + 1];
 	bool leans;
 
@@ -511,7 +513,6 @@ static int dump(struct saving *s, struct err *e)
 {
 	struct image_sink sink;
 	struct session session = { .program = s->step->spec.criu,
-				   .broker = -1,
 				   .sink = &sink,
 				   .commit = commit,
 				   .tick = tick,
@@ -519,6 +520,7 @@ static int dump(struct saving *s, struct err *e)
 	struct criu_run run;
 	int status, rc;
 
+	session.broker = s->broker = elevate_broker(s->step);
 	s->start = clock_ns(CLOCK_MONOTONIC);
 	s->at_us = clock_ns(CLOCK_REALTIME) / 1000;
 	if (own_criu_wait(s->step->root, &s->order, e) < 0 || begin(s, e) < 0)

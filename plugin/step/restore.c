@@ -101,6 +101,15 @@ static int node_fits(const struct manifest *m, const struct step *step,
 	return needs_met(m, step->spec.node, e);
 }
 
+/* The broker vouches for images alone that it has seen made. */
+static int broker_fits(const struct manifest *m, const struct step *step, struct err *e)
+{
+	if (!elevate_made(m) || step->spec.broker >= 0)
+		return 0;
+	return err_set(e, "it was dumped by sckpt-broker on %s, with more than CAP_CHECKPOINT_RESTORE, and %s allows that not to this job: set elevate= there as it is on %s (sckpt.conf)",
+		       m->node, step->spec.node, m->node);
+}
+
 static int fits(const struct manifest *m, struct step *step, struct err *e)
 {
 	int tasks = (int)m->stream_count / TASK_STREAMS;
@@ -119,7 +128,7 @@ static int fits(const struct manifest *m, struct step *step, struct err *e)
 	memcpy(step->unfit_node, step->spec.node, sizeof(step->unfit_node));
 	if (room_met(m, step, e) < 0)
 		return -1;
-	step->elsewhere = node_fits(m, step, e) < 0;
+	step->elsewhere = node_fits(m, step, e) < 0 || broker_fits(m, step, e) < 0;
 	return step->elsewhere ? -1 : 0;
 }
 
@@ -128,7 +137,7 @@ static int run_criu(struct restore *r, struct image_reader *reader,
 {
 	struct image_source source = image_reader_source(reader);
 	struct session session = { .program = r->step->spec.criu,
-				   .broker = -1,
+				   .broker = elevate_made(&r->m) ? r->step->spec.broker : -1,
 				   .source = &source,
 				   .commit = commit,
 				   .arg = r };
@@ -146,6 +155,7 @@ static int run_criu(struct restore *r, struct image_reader *reader,
 		/* Criu's names begin behind the first slash. */
 		criu_inherit(&run, exchanges.list[i].was + 1, exchanges.list[i].fd);
 	rc = session_run(&session, &run, &status, e);
+	r->step->elsewhere |= session.elsewhere;
 	criu_run_free(&run);
 	exchange_close(&exchanges);
 	if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) ||

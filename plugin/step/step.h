@@ -240,6 +240,7 @@ struct blockers {
 	struct blocker list[BLOCKERS_MAX];
 	int count;
 	int more; /* that did not fit */
+	int needs; /* of those what a broker can have done (enum elevate) */
 };
 
 /* All that is found of these in the tree. */
@@ -251,6 +252,14 @@ void blocker_print(const struct blocker *b, char *text, size_t size);
 /* Pure: finds a socket in /proc/net/tcp or tcp6; not one that listens. */
 bool blocker_connection(const char *table, unsigned long inode, char *text,
 			size_t size);
+
+/* ---- elevate.c ----------------------------------------------------------- */
+
+struct step;
+/* The socket to the broker, if it is to run criu for a dump now; -1. */
+int elevate_broker(const struct step *step);
+/* Did it run criu for that one? */
+bool elevate_made(const struct manifest *m);
 
 /* ---- describe.c, memory.c ----------------------------------------------- */
 

@@ -9,7 +9,7 @@
 
 #include "claim.h"
 #include "dir.h"
-#include "seal.h"
+#include "sckpt/store.h"
 
 #define MANIFEST_MAX (64 << 20)
 #define SEAL_MAX 65536

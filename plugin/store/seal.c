@@ -5,7 +5,7 @@
 
 #include <munge.h>
 
-#include "seal.h"
+#include "sckpt/store.h"
 
 #ifdef SEAL_SOCKET
 /* The units have a munged of their own. For all else the library's built-in

@@ -8,13 +8,13 @@ suite=trixie
 node_packages=(
 	slurmctld slurmd slurm-client munge criu
 	bubblewrap bsdextrautils iproute2 jq libcap2-bin libgcrypt20 libjson-c5
-	libmunge2 libxxhash0 libzstd1 procps
+	libmunge2 libseccomp2 libxxhash0 libzstd1 procps
 	python3-minimal python3-numpy python3-pycriu strace util-linux zstd
 )
 build_packages=(
 	autoconf automake clang clang-tidy codespell cppcheck gcc gdb git
 	libcap-dev libclang-rt-dev libcmocka-dev libc6-dev libgcrypt20-dev
-	libjson-c-dev libmunge-dev libslurm-dev libtool libxxhash-dev
+	libjson-c-dev libmunge-dev libseccomp-dev libslurm-dev libtool libxxhash-dev
 	libzstd-dev llvm make pkgconf python3 shellcheck slurm-client xz-utils
 )
 # What `--criu sid` takes from sid: criu, what reads its images, and the

@@ -9,7 +9,6 @@
 
 #include "images.h"
 #include "sckpt/store.h"
-#include "seal.h"
 
 /* Read by seal.c. */
 extern char seal_socket[108];

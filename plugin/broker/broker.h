@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * sckpt-broker: runs criu for one step with more than CAP_CHECKPOINT_RESTORE
+ * (include/sckpt/broker.h). Its processes:
+ *
+ *   broker    (broker.c) waits for the agent's requests, beside slurmstepd;
+ *   keeper    (keep.c) for one request: all images pass through it, but for the
+ *             contents of memory; no capability, and a seccomp filter;
+ *   runner    (run.c) for one request: inside of the step's namespaces and cgroups
+ *             (enter.c); starts criu, and is what criu's hook asks.
+ *
+ * All are root's by user id. Only criu is the user's.
+ */
+#ifndef BROKER_H
+#define BROKER_H
+
+#include <sys/types.h>
+
+#include "sckpt/broker.h"
+#include "sckpt/criu.h"
+
+struct broker {
+	uint32_t job;
+	const char *step, *cluster, *criu;
+	uid_t uid;
+	int allowed; /* ELEVATE_* */
+	int sock; /* the agent's other end */
+	pid_t agent; /* 0: not known yet */
+	int agent_fd; /* pidfd */
+	int images; /* directory of criu's socket, open */
+	char dir[128]; /* its path, outside */
+};
+
+/* ---- say.c: the node's system log (authpriv) --------------------------------------- */
+
+void say_open(uint32_t job, const char *step);
+/* A line; after many of a step no more. */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- enter.c --------------------------------------------------------------------- */
+
+/* Nothing but what criu and its start need. */
+int caps_cut(struct err *e);
+int caps_none(struct err *e);
+/* Into the cgroups of the agent, onto its CPUs; then into its namespaces. */
+int enter_groups(const struct broker *b, struct err *e);
+int enter_namespaces(const struct broker *b, struct err *e);
+/* What it does with files from here on it does as the user. */
+int files_as_user(const struct broker *b, struct err *e);
+/* In a child: becomes the user, with `needs` beside CAP_CHECKPOINT_RESTORE, all ambient. */
+int become_user(const struct broker *b, int needs, struct err *e);
+
+/* ---- look.c: the step's processes, seen from inside --------------------------------- */
+
+/*
+ * What criu needs for them (ELEVATE_*). -1: they are not to be dumped with more than the user
+ * has, and e says why; *elsewhere is left alone.
+ */
+int look_at_tree(const struct broker *b, int *needs, struct err *e);
+/* What this node asks for beside that: ELEVATE_PTRACE or 0. */
+int look_at_node(void);
+/* The root is in the agent's cgroups. */
+int look_at_groups(struct err *e);
+
+/* ---- statement.c: what the broker vouches for ----------------------------------------- */
+
+#define STATEMENT_MAX (64 << 20)
+#define STATEMENT_NAME 128
+
+struct stated {
+	char name[STATEMENT_NAME];
+	bool pages; /* contents of memory: not looked at */
+	uint64_t size;
+	uint8_t sha256[32];
+};
+
+struct statement {
+	char cluster[128];
+	uint32_t uid;
+	int needs;
+	struct stated *list;
+	size_t count;
+};
+
+/* malloc'ed text, and back; -1 unless it is exactly what the first would make. */
+char *statement_text(const struct statement *s);
+int statement_parse(const char *text, struct statement *s);
+void statement_free(struct statement *s);
+bool statement_name_good(const char *name);
+
+/* ---- keep.c ---------------------------------------------------------------------------- */
+
+/* Between runner and keeper: a kind, and as many bytes as are said. */
+enum keep_word {
+	KEEP_READY = 'r', /* keeper: criu may connect */
+	KEEP_VOUCH = 'v', /* keeper: restore: seal and statement; to be checked */
+	KEEP_GOOD = 'g', /* runner: they are */
+	KEEP_FINISH = 'f', /* runner: criu has dumped all */
+	KEEP_LIST = 'l', /* keeper: the images, as a statement; to be sealed */
+	KEEP_SEALED = 's', /* runner: seal and statement */
+	KEEP_DONE = 'd', /* keeper: the agent has all */
+	KEEP_FAILED = 'e' /* keeper: why; it ends */
+};
+int keep_put(int fd, enum keep_word word, const void *data, size_t size, struct err *e);
+/* data: malloc'ed, with a NUL behind it. 0: the other side is gone. */
+int keep_get(int fd, enum keep_word *word, char **data, size_t *size, struct err *e);
+
+/* The keeper. dir: where criu connects, as user uid; agent: the stream to the agent. */
+void keep(const char *dir, uid_t uid, bool restore, int agent, int runner) __attribute__((noreturn));
+
+/* ---- run.c ------------------------------------------------------------------------------- */
+
+/* The runner's whole life; takes the request's descriptors. */
+void run(const struct broker *b, struct broker_message *request, int *fds, int count,
+	 int keeper) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The keeper. Between criu and the agent, whom it does not trust, in criu's own
+ * protocol. What is in images decides what criu does with its rights at a restore: so
+ * each is digested on its way to the agent, and the runner has the list of digests sealed;
+ * and on the way back it is read whole, compared, and served from memory. Contents of
+ * memory (pages-*.img) are the program's own words anyway: their pipes go straight on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <gcrypt.h>
+
+#include "broker.h"
+#include "sckpt/image.h"
+
+#define PIECE 65536
+/* Of one image that is kept in memory: of files that were deleted, most of all. */
+#define IMAGE_MOST (UINT64_C(1) << 30)
+
+struct kept {
+	gcry_md_hd_t md;
+	int to; /* dump: a pipe to the agent */
+	uint8_t *data; /* restore */
+	uint64_t at;
+};
+
+struct keeper {
+	int agent, runner;
+	struct statement s;
+	struct kept *kept; /* of each of s.list */
+	size_t room;
+};
+
+/* ---- words between runner and keeper ------------------------------------------------- */
+
+struct head {
+	uint32_t word;
+	uint32_t size;
+};
+
+static int write_all(int fd, const void *data, size_t size, struct err *e)
+{
+	const char *at = data;
+
+	while (size) {
+		ssize_t n = write(fd, at, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "cannot hand images over");
+		at += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+/* 1; 0: nothing more comes; -1. */
+static int read_all(int fd, void *data, size_t size, struct err *e)
+{
+	char *at = data;
+
+	while (size) {
+		ssize_t n = read(fd, at, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0)
+			return 0;
+		if (n < 0)
+			return err_sys(e, "cannot take images");
+		at += n;
+		size -= (size_t)n;
+	}
+	return 1;
+}
+
+int keep_put(int fd, enum keep_word word, const void *data, size_t size, struct err *e)
+{
+	const struct head head = { word, (uint32_t)size };
+
+	return write_all(fd, &head, sizeof(head), e) < 0 ||
+			       write_all(fd, data, size, e) < 0 ?
+		       -1 :
+		       0;
+}
+
+int keep_get(int fd, enum keep_word *word, char **data, size_t *size, struct err *e)
+{
+	struct head head;
+	int rc = read_all(fd, &head, sizeof(head), e);
+
+	*data = NULL;
+	if (rc <= 0)
+		return rc;
+	if (head.size > STATEMENT_MAX)
+		return err_set(e, "too much is said of the images");
+	if (!(*data = malloc((size_t)head.size + 1)))
+		return err_set(e, "no memory for what is said of the images");
+	rc = read_all(fd, *data, head.size, e);
+	(*data)[head.size] = '\0';
+	*word = head.word;
+	*size = head.size;
+	return rc;
+}
+
+/* ---- the agent, asked as criu asks ------------------------------------------------------ */
+
+static int ask_image(const struct keeper *k, const char *name, struct err *e)
+{
+	uint8_t request[sizeof(uint32_t) + 2 + STATEMENT_NAME];
+	size_t n = strlen(name);
+	const uint32_t size = (uint32_t)n + 2;
+
+	memcpy(request, &size, sizeof(size));
+	request[4] = 1 << 3 | 2; /* ImgStreamerRequestEntry { filename = 1 } */
+	request[5] = (uint8_t)n; /* names are shorter than 128 */
+	memcpy(request + 6, name, n);
+	return write_all(k->agent, request, 6 + n, e);
+}
+
+static int pass_pipe(const struct keeper *k, int pipe, struct err *e)
+{
+	static const char byte = 0;
+
+	return fds_send(k->agent, &byte, 1, &pipe, 1, e);
+}
+
+/* ImgStreamerReplyEntry { exists = 1 } */
+static int hear_reply(const struct keeper *k, struct err *e)
+{
+	uint8_t reply[6];
+	const uint8_t yes[6] = { 2, 0, 0, 0, 1 << 3, 1 };
+	int rc = read_all(k->agent, reply, sizeof(reply), e);
+
+	if (rc < 0)
+		return -1;
+	return rc > 0 && !memcmp(reply, yes, sizeof(yes));
+}
+
+/* A whole image of at most so many bytes; malloc'ed. */
+static int fetch(const struct keeper *k, const char *name, uint64_t most,
+		 uint8_t **data, uint64_t *size, struct err *e)
+{
+	cleanup_fd int rd = -1;
+	uint64_t room = 0;
+	int p[2], rc;
+
+	*data = NULL;
+	*size = 0;
+	if (ask_image(k, name, e) < 0 || (rc = hear_reply(k, e)) < 0)
+		return -1;
+	if (rc == 0)
+		return err_set(e, "%s is missing", name);
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, "cannot take images");
+	rd = p[0];
+	rc = pass_pipe(k, p[1], e);
+	close(p[1]);
+	while (rc == 0) {
+		ssize_t n;
+
+		if (room - *size < PIECE) {
+			uint8_t *more;
+
+			room = room ? room * 2 : PIECE * 2;
+			if (!(more = realloc(*data, room)))
+				return err_set(e, "no memory for %s", name);
+			*data = more;
+		}
+		n = read(rd, *data + *size, PIECE);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "cannot take %s", name);
+		if (n == 0)
+			break;
+		*size += (uint64_t)n;
+		if (*size > most)
+			return err_set(e, "%s is longer than what was sealed", name);
+	}
+	return rc;
+}
+
+/* ---- a dump ---------------------------------------------------------------------------- */
+
+/* Deleted files' contents are said by criu in an image of their own, behind owner and
+ * mode: they are looked at. */
+static bool is_pages(const char *name)
+{
+	return !strncmp(name, "pages-", 6);
+}
+
+static int remember(struct keeper *k, const char *name, struct err *e)
+{
+	struct stated *at;
+
+	if (!statement_name_good(name))
+		return err_set(e, "criu has an image with a name that is not known");
+	for (size_t i = 0; i < k->s.count; i++)
+		if (!strcmp(k->s.list[i].name, name))
+			return err_set(e, "criu has the image %s twice", name);
+	if (k->s.count == k->room) {
+		size_t room = k->room ? k->room * 2 : 256;
+		struct stated *list = realloc(k->s.list, room * sizeof(*list));
+		struct kept *kept;
+
+		if (list)
+			k->s.list = list;
+		kept = realloc(k->kept, room * sizeof(*kept));
+		if (kept)
+			k->kept = kept;
+		if (!list || !kept)
+			return err_set(e, "no memory for images");
+		k->room = room;
+	}
+	at = &k->s.list[k->s.count];
+	*at = (struct stated){ .pages = is_pages(name) };
+	strcpy(at->name, name);
+	k->kept[k->s.count] = (struct kept){ .to = -1 };
+	return (int)k->s.count++;
+}
+
+static int dump_open(void *arg, const char *name, struct err *e)
+{
+	struct keeper *k = arg;
+	int handle = remember(k, name, e), p[2], rc;
+
+	if (handle < 0 || ask_image(k, name, e) < 0)
+		return -1;
+	if (k->s.list[handle].pages)
+		return handle;
+	if (gcry_md_open(&k->kept[handle].md, GCRY_MD_SHA256, 0))
+		return err_set(e, "no memory for a digest");
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, "cannot hand images over");
+	k->kept[handle].to = p[1];
+	rc = pass_pipe(k, p[0], e);
+	close(p[0]);
+	return rc < 0 ? -1 : handle;
+}
+
+static int hand_on(void *arg, int handle, int pipe, struct err *e)
+{
+	const struct keeper *k = arg;
+
+	if (!k->s.list[handle].pages)
+		return 0;
+	if (pass_pipe(k, pipe, e) < 0)
+		return -1;
+	close(pipe);
+	return 1;
+}
+
+static int dump_pour(void *arg, int handle, int pipe, struct err *e)
+{
+	struct keeper *k = arg;
+	struct kept *kept = &k->kept[handle];
+	uint8_t piece[PIECE];
+	ssize_t n = read(pipe, piece, sizeof(piece));
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 1 : err_sys(e, "criu's stream broke");
+	if (n == 0)
+		return 0;
+	gcry_md_write(kept->md, piece, (size_t)n);
+	k->s.list[handle].size += (uint64_t)n;
+	if (k->s.list[handle].size > IMAGE_MOST)
+		return err_set(e, "a file of more than 1 GiB was deleted while it is open: close it");
+	return write_all(kept->to, piece, (size_t)n, e) < 0 ? -1 : 1;
+}
+
+static int dump_close(void *arg, int handle, struct err *e)
+{
+	struct keeper *k = arg;
+	struct kept *kept = &k->kept[handle];
+
+	(void)e;
+	memcpy(k->s.list[handle].sha256, gcry_md_read(kept->md, GCRY_MD_SHA256),
+	       sizeof(k->s.list[handle].sha256));
+	gcry_md_close(kept->md);
+	close_fd(&kept->to);
+	return 0;
+}
+
+/* Criu is through: the list is sealed, and is the last image. */
+static int finish_dump(struct keeper *k, struct stream *stream, struct err *e)
+{
+	cleanup_free char *text = NULL, *sealed = NULL;
+	enum keep_word word;
+	size_t size;
+	int p[2], rc;
+
+	if (stream_drain(stream, e) < 0)
+		return -1;
+	if (!(text = statement_text(&k->s)))
+		return err_set(e, "no memory for the list of images");
+	if (keep_put(k->runner, KEEP_LIST, text, strlen(text), e) < 0 ||
+	    (rc = keep_get(k->runner, &word, &sealed, &size, e)) < 0)
+		return -1;
+	if (rc == 0 || word != KEEP_SEALED)
+		return err_set(e, "the images are not sealed");
+	if (ask_image(k, BROKER_IMAGE, e) < 0 || pipe2(p, O_CLOEXEC) < 0)
+		return -1;
+	rc = pass_pipe(k, p[0], e);
+	close(p[0]);
+	if (rc == 0)
+		rc = write_all(p[1], sealed, size, e);
+	close(p[1]);
+	return rc < 0 ? -1 : keep_put(k->runner, KEEP_DONE, NULL, 0, e);
+}
+
+/* ---- a restore -------------------------------------------------------------------------- */
+
+static int restore_open(void *arg, const char *name, struct err *e)
+{
+	struct keeper *k = arg;
+	uint8_t digest[32];
+	size_t i = 0;
+	int rc;
+
+	while (i < k->s.count && strcmp(k->s.list[i].name, name))
+		i++;
+	if (i == k->s.count)
+		return -2;
+	if (k->s.list[i].pages) {
+		if (ask_image(k, name, e) < 0 || (rc = hear_reply(k, e)) < 0)
+			return -1;
+		return rc ? (int)i : err_set(e, "%s is missing", name);
+	}
+	/* Criu may open it again. */
+	if (!k->kept[i].data) {
+		uint64_t size;
+
+		if (fetch(k, name, k->s.list[i].size, &k->kept[i].data, &size, e) < 0)
+			return -1;
+		image_sha256(k->kept[i].data, size, digest);
+		if (size != k->s.list[i].size ||
+		    memcmp(digest, k->s.list[i].sha256, sizeof(digest)))
+			return err_set(e, "%s is not what was sealed: it was changed", name);
+	}
+	k->kept[i].at = 0;
+	return (int)i;
+}
+
+static int restore_pour(void *arg, int handle, int pipe, struct err *e)
+{
+	struct keeper *k = arg;
+	struct kept *kept = &k->kept[handle];
+	uint64_t left = k->s.list[handle].size - kept->at;
+	ssize_t n;
+
+	if (!left)
+		return 0;
+	n = write(pipe, kept->data + kept->at, left);
+	if (n < 0 && errno == EPIPE)
+		return 0; /* it has read enough */
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 1 : err_sys(e, "criu's stream broke");
+	kept->at += (uint64_t)n;
+	return kept->at < k->s.list[handle].size;
+}
+
+static void restore_close(void *arg, int handle)
+{
+	(void)arg;
+	(void)handle;
+}
+
+/* What was sealed, from the agent; the runner says whether it counts. */
+static int learn(struct keeper *k, struct err *e)
+{
+	cleanup_free uint8_t *data = NULL;
+	cleanup_free char *answer = NULL;
+	enum keep_word word;
+	uint64_t size;
+	size_t n;
+	int rc;
+
+	if (fetch(k, BROKER_IMAGE, STATEMENT_MAX, &data, &size, e) < 0 ||
+	    keep_put(k->runner, KEEP_VOUCH, data, size, e) < 0 ||
+	    (rc = keep_get(k->runner, &word, &answer, &n, e)) < 0)
+		return -1;
+	/* The statement comes back, without its seal. */
+	if (rc == 0 || word != KEEP_GOOD || statement_parse(answer, &k->s) < 0)
+		return err_set(e, "the list of images is not sealed");
+	if (!(k->kept = calloc(k->s.count + 1, sizeof(*k->kept))))
+		return err_set(e, "no memory for images");
+	return 0;
+}
+
+/* ---- its life ------------------------------------------------------------------------------ */
+
+static int filter(struct err *e)
+{
+	static const int calls[] = {
+		SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg),
+		SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(accept4),
+		SCMP_SYS(getsockopt), SCMP_SYS(poll), SCMP_SYS(ppoll),
+		SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
+		SCMP_SYS(pipe2), SCMP_SYS(close), SCMP_SYS(fcntl), SCMP_SYS(brk),
+		SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+		SCMP_SYS(futex), SCMP_SYS(geteuid), SCMP_SYS(restart_syscall),
+		SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group), SCMP_SYS(getpid)
+	};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int rc = ctx ? 0 : -1;
+
+	for (size_t i = 0; rc == 0 && i < sizeof(calls) / sizeof(calls[0]); i++)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	/* Never to become code. */
+	if (rc == 0)
+		rc = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return rc == 0 ? 0 : err_set(e, "cannot put the keeper of images under seccomp");
+}
+
+static int serve(struct keeper *k, struct stream *stream, bool restore, struct err *e)
+{
+	for (;;) {
+		struct pollfd p[] = { { stream_fd(stream), POLLIN, 0 },
+				      { k->runner, POLLIN, 0 } };
+
+		if (poll(p, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return err_sys(e, "cannot wait for criu");
+		}
+		if (p[0].revents && stream_step(stream, e) < 0)
+			return -1;
+		if (p[1].revents) {
+			cleanup_free char *data = NULL;
+			enum keep_word word;
+			size_t size;
+			int rc = keep_get(k->runner, &word, &data, &size, e);
+
+			if (rc <= 0)
+				return rc;
+			if (!restore && word == KEEP_FINISH &&
+			    finish_dump(k, stream, e) < 0)
+				return -1;
+		}
+	}
+}
+
+void keep(const char *dir, uid_t uid, bool restore, int agent, int runner)
+{
+	/* The runner fills in the rest. */
+	struct keeper k = { .agent = agent, .runner = runner, .s = { .cluster = "-" } };
+	const struct image_sink sink = { &k, dump_open, dump_pour, dump_close };
+	const struct image_source source = { &k, restore_open, restore_pour,
+					     restore_close };
+	struct err e = { "" };
+	struct stream *stream;
+	uint8_t digest[32];
+
+	signal(SIGPIPE, SIG_IGN);
+	umask(0); /* only criu gets to where the socket is */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	image_sha256("", 0, digest); /* the library is ready then */
+	stream = restore ? stream_open(dir, NULL, &source, &e) :
+			   stream_open(dir, &sink, NULL, &e);
+	if (stream)
+		stream_pass_on(stream, uid, hand_on);
+	if (!stream || caps_none(&e) < 0 || filter(&e) < 0 ||
+	    (restore && learn(&k, &e) < 0) ||
+	    keep_put(runner, KEEP_READY, NULL, 0, &e) < 0 ||
+	    serve(&k, stream, restore, &e) < 0) {
+		keep_put(runner, KEEP_FAILED, e.text, strlen(e.text), NULL);
+		_exit(1);
+	}
+	_exit(0);
+}

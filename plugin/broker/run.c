@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The runner: inside of the step, beside the agent. It starts criu, is asked by its hook,
+ * and seals what the keeper lists.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker.h"
+#include "sckpt/store.h"
+
+/* Criu's, below those that it inherits. */
+#define IMAGES_FD (CRIU_FD_FIRST - 1)
+#define IMAGES "/proc/self/fd/19"
+
+struct runner {
+	const struct broker *b;
+	struct criu_run run;
+	int keeper, hook, signals;
+	int needs;
+	pid_t criu;
+	bool adopting, ended;
+	bool vouched; /* dump: the agent has the seal */
+	int status;
+};
+
+/* ---- with the agent ------------------------------------------------------------------ */
+
+static int tell(const struct runner *r, enum broker_word word, int value,
+		const char *text, struct err *e)
+{
+	struct broker_message m = { .word = word, .value = value };
+
+	m.size = (uint32_t)snprintf(m.text, sizeof(m.text), "%s", text);
+	return broker_send(r->b->sock, &m, NULL, 0, e);
+}
+
+/* May criu go on? */
+static int ask_agent(const struct runner *r, const char *action, struct err *e)
+{
+	struct broker_message *m = malloc(sizeof(*m));
+	int rc = m ? tell(r, BROKER_HOOK, 0, action, e) : -1, none = 0;
+	struct ucred from;
+
+	while (rc == 0) {
+		rc = broker_receive(r->b->sock, m, NULL, &none, &from, e);
+		if (rc == 0)
+			rc = err_set(e, "the agent is gone");
+		/* Seen from inside it is the first process. */
+		if (rc > 0 && from.pid == 1 && m->word == BROKER_ANSWER)
+			break;
+		if (rc > 0) {
+			say("a message that nobody waits for, of process %d of the step", from.pid);
+			rc = 0;
+		}
+	}
+	rc = rc < 0 || m->value ? -1 : 0;
+	free(m);
+	return rc;
+}
+
+/* ---- what is vouched for ---------------------------------------------------------------- */
+
+/* In the image: the seal's line, then the statement. */
+static int seal(struct runner *r, const char *list, struct err *e)
+{
+	cleanup_free char *text = NULL, *credential = NULL, *image = NULL;
+	struct statement s;
+	int needs, rc = -1;
+
+	/* Frozen: nothing of it changes any more. */
+	if (look_at_tree(r->b, &needs, e) < 0)
+		return -1;
+	if (needs & ~r->b->allowed)
+		return err_set(e, "it needs more than the admin allows (elevate=)");
+	if (statement_parse(list, &s) < 0)
+		return err_set(e, "the images are not understood");
+	snprintf(s.cluster, sizeof(s.cluster), "%s", r->b->cluster);
+	s.uid = r->b->uid;
+	s.needs = needs;
+	text = statement_text(&s);
+	statement_free(&s);
+	if (text && (credential = seal_make(text, strlen(text), e)) &&
+	    asprintf(&image, "%s\n%s", credential, text) >= 0)
+		rc = keep_put(r->keeper, KEEP_SEALED, image, strlen(image), e);
+	return rc;
+}
+
+/* A restore: is it what a broker of this cluster has sealed for this user? */
+static int check_seal(struct runner *r, char *image, size_t size, bool *elsewhere,
+		      struct err *e)
+{
+	char *text = image;
+	const char *credential = strsep(&text, "\n");
+	struct statement s;
+	int rc = 0;
+
+	if (!text || strlen(credential) + 1 + strlen(text) != size)
+		return err_set(e, "the list of images is not sealed");
+	if (seal_check(credential, text, strlen(text), 0, e) < 0)
+		return -1;
+	if (statement_parse(text, &s) < 0)
+		return err_set(e, "the list of images is of another version of sckpt");
+	r->needs = s.needs | look_at_node();
+	if (s.uid != r->b->uid)
+		rc = err_set(e, "the checkpoint is of user id %u", s.uid);
+	else if (strcmp(s.cluster, r->b->cluster))
+		rc = err_set(e, "the checkpoint is of the cluster %s", s.cluster);
+	else if ((*elsewhere = r->needs & ~r->b->allowed))
+		rc = err_set(e, "it needs more than the admin allows on this node (elevate=)");
+	statement_free(&s);
+	return rc < 0 ? -1 : keep_put(r->keeper, KEEP_GOOD, text, strlen(text), e);
+}
+
+/* Until criu may connect. */
+static int await_keeper(struct runner *r, bool *elsewhere, struct err *e)
+{
+	for (;;) {
+		cleanup_free char *data = NULL;
+		enum keep_word word;
+		size_t size;
+		int rc = keep_get(r->keeper, &word, &data, &size, e);
+
+		if (rc < 0)
+			return -1;
+		if (rc == 0)
+			return err_set(e, "the keeper of images has ended");
+		if (word == KEEP_READY)
+			return 0;
+		if (word == KEEP_FAILED)
+			return err_set(e, "%s", data);
+		if (word == KEEP_VOUCH && check_seal(r, data, size, elsewhere, e) < 0)
+			return -1;
+	}
+}
+
+static int take_from_keeper(struct runner *r, struct err *e)
+{
+	cleanup_free char *data = NULL;
+	enum keep_word word;
+	size_t size;
+	int rc = keep_get(r->keeper, &word, &data, &size, e);
+
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		return err_set(e, "the keeper of images has ended");
+	if (word == KEEP_FAILED)
+		return err_set(e, "%s", data);
+	if (word == KEEP_LIST)
+		return seal(r, data, e);
+	r->vouched |= word == KEEP_DONE;
+	return 0;
+}
+
+/* ---- criu ------------------------------------------------------------------------------- */
+
+static void __attribute__((noreturn))
+become_criu(const struct runner *r, char *argv[], char *envp[], int *fds)
+{
+	struct err e = { "" };
+	sigset_t none;
+	int images;
+
+	signal(SIGPIPE, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Above all that they become. */
+	images = fcntl(r->b->images, F_DUPFD_CLOEXEC, CRIU_FD_FIRST + FDS_MAX);
+	for (int i = 0; i < r->run.count; i++)
+		if (r->run.restore)
+			fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CRIU_FD_FIRST + FDS_MAX);
+	if (become_user(r->b, r->needs, &e) < 0)
+		_exit(126);
+	/* As the user: what lies there is theirs. */
+	close(0);
+	if (open("/dev/null", O_RDONLY) != 0)
+		_exit(126);
+	close(1);
+	if (open(CRIU_SAID, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK, 0600) != 1 &&
+	    open("/dev/null", O_WRONLY) != 1)
+		_exit(126);
+	if (dup2(1, 2) < 0 || dup2(images, IMAGES_FD) < 0)
+		_exit(126);
+	for (int i = 0; r->run.restore && i < r->run.count; i++)
+		if (dup2(fds[i], CRIU_FD_FIRST + i) < 0)
+			_exit(126);
+	syscall(SYS_close_range, 3U, (unsigned)IMAGES_FD - 1, 0U);
+	syscall(SYS_close_range,
+		(unsigned)(CRIU_FD_FIRST + (r->run.restore ? r->run.count : 0)), ~0U, 0U);
+	execve(argv[0], argv, envp);
+	_exit(127);
+}
+
+static int start_criu(struct runner *r, int *fds, struct err *e)
+{
+	char **argv = criu_args(&r->run, r->b->criu, IMAGES, r->needs & ELEVATE_TCP);
+	char *envp[CRIU_ENV_MAX];
+
+	if (!argv)
+		return err_set(e, "no memory to start criu");
+	/* Root's: what criu believes of the kernel is not to be the user's word. */
+	criu_env(envp, "XDG_RUNTIME_DIR=" IMAGES);
+	r->criu = fork();
+	if (r->criu == 0)
+		become_criu(r, argv, envp, fds);
+	criu_args_free(argv);
+	return r->criu < 0 ? err_sys(e, "cannot start criu") : 0;
+}
+
+/* Criu has dumped all, and the tree is frozen. */
+static int finish_dump(struct runner *r, struct err *e)
+{
+	if (keep_put(r->keeper, KEEP_FINISH, NULL, 0, e) < 0)
+		return -1;
+	while (!r->vouched)
+		if (take_from_keeper(r, e) < 0)
+			return -1;
+	return 0;
+}
+
+static int answer_hook(struct runner *r, struct err *e)
+{
+	char action[32], answer;
+	cleanup_fd int fd = hook_accept(r->hook, r->criu, action, sizeof(action));
+	int rc;
+
+	if (fd < 0)
+		return 0;
+	if (!strcmp(action, "pre-restore")) {
+		rc = adopt_begin(r->criu, e);
+		r->adopting = rc == 0;
+	} else if (!strcmp(action, "post-dump")) {
+		rc = finish_dump(r, e) < 0 ? -1 : ask_agent(r, action, e);
+	} else {
+		rc = look_at_groups(e) < 0 ? -1 : ask_agent(r, action, e);
+	}
+	answer = rc < 0;
+	if (write(fd, &answer, 1) != 1 && rc == 0)
+		return err_sys(e, "criu's hook is gone");
+	return rc;
+}
+
+static int look_at_criu(struct runner *r, struct err *e)
+{
+	struct signalfd_siginfo si;
+	int status, rc;
+
+	while (read(r->signals, &si, sizeof(si)) > 0)
+		;
+	while (!r->ended && waitpid(r->criu, &status, WNOHANG | __WALL) > 0) {
+		if (!WIFSTOPPED(status)) {
+			r->ended = true;
+			r->status = status;
+		} else {
+			if ((rc = adopt_event(r->criu, status, e)) < 0)
+				return -1;
+			r->adopting = rc == 0;
+		}
+	}
+	return 0;
+}
+
+static int serve(struct runner *r, struct err *e)
+{
+	while (!r->ended) {
+		struct pollfd p[] = { { r->hook, POLLIN, 0 },
+				      { r->signals, POLLIN, 0 },
+				      { r->keeper, POLLIN, 0 } };
+
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
+			return err_sys(e, "cannot wait for criu");
+		if (p[1].revents && look_at_criu(r, e) < 0)
+			return -1;
+		if (!r->ended && p[2].revents && take_from_keeper(r, e) < 0)
+			return -1;
+		if (p[0].revents && answer_hook(r, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Without a stream and a hook it undoes what it did. */
+static void wait_end(struct runner *r)
+{
+	int status;
+
+	close_fd(&r->keeper);
+	close_fd(&r->hook);
+	if (r->adopting)
+		adopt_stop(r->criu);
+	while (!r->ended) {
+		if (waitpid(r->criu, &status, __WALL) < 0) {
+			if (errno != EINTR)
+				return;
+		} else if (WIFSTOPPED(status)) {
+			adopt_let_go(r->criu, status);
+		} else {
+			r->ended = true;
+			r->status = status;
+		}
+	}
+}
+
+/* ---- the request ---------------------------------------------------------------------------- */
+
+/* Names as criu's own code makes them; what else the user could say is no option. */
+static bool is_key(const char *key, bool restore)
+{
+	static const char *const begins[] = { "file[", "pipe:[", "unix[", "socket:[" };
+
+	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+		if (!strncmp(key, begins[i], strlen(begins[i])))
+			return key[strspn(key + strlen(begins[i]), "0123456789abcdef:") +
+				   strlen(begins[i])] == ']' &&
+			       key[strlen(key) - 1] == ']';
+	/* An inherited file may have any name; it only says in which place it stands. */
+	return restore && *key;
+}
+
+static int take_request(struct runner *r, const struct broker_message *m, int *fds,
+			int count, struct err *e)
+{
+	const char *at = m->text, *end = m->text + m->size;
+	uint32_t files = 0;
+
+	r->run.restore = m->word == BROKER_RESTORE;
+	r->run.end = m->value != 0;
+	for (; at < end; at += strlen(at) + 1, files++) {
+		if (!memchr(at, '\0', (size_t)(end - at)) || files == FDS_MAX ||
+		    !is_key(at, r->run.restore))
+			return err_set(e, "the agent's request is not understood");
+		if (r->run.restore)
+			criu_inherit(&r->run, at, (int)files < count ? fds[files] : -1);
+		else
+			criu_leave_out(&r->run, at);
+	}
+	if (files != m->count || count != (r->run.restore ? (int)files : 0))
+		return err_set(e, "the agent's request is not understood");
+	return 0;
+}
+
+static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
+{
+	sigset_t chld;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, NULL);
+	r->signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (r->signals < 0)
+		return err_sys(e, "cannot watch criu");
+	if (!r->run.restore) {
+		if (look_at_tree(r->b, &r->needs, e) < 0)
+			return -1;
+		if (r->needs & ~r->b->allowed)
+			return err_set(e, "it needs more than the admin allows (elevate=)");
+	}
+	if (await_keeper(r, elsewhere, e) < 0 || (r->hook = hook_listen(e)) < 0)
+		return -1;
+	return start_criu(r, fds, e);
+}
+
+void run(const struct broker *b, struct broker_message *request, int *fds, int count,
+	 int keeper)
+{
+	struct runner r = { .b = b, .keeper = keeper, .hook = -1, .criu = -1 };
+	struct err e = { "" };
+	bool elsewhere = false;
+	int rc;
+
+	if (files_as_user(b, &e) < 0 || take_request(&r, request, fds, count, &e) < 0 ||
+	    begin(&r, fds, &elsewhere, &e) < 0) {
+		say("%s refused: %s", r.run.restore ? "a restore is" : "a dump is", e.text);
+		tell(&r, BROKER_REFUSED, elsewhere, e.text, &e);
+		_exit(0);
+	}
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
+	rc = serve(&r, &e);
+	if (rc < 0)
+		wait_end(&r);
+	if (rc < 0 && *e.text) {
+		say("a %s failed: %s", r.run.restore ? "restore" : "dump", e.text);
+		tell(&r, BROKER_REFUSED, 0, e.text, &e);
+	} else {
+		tell(&r, BROKER_DONE, r.status, "", &e);
+	}
+	_exit(0);
+}

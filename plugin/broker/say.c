@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The node's system log, for what an admin has to hear of. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "broker.h"
+
+/* A user who tries ten thousand times does not fill it. */
+#define MOST 50
+
+static int said;
+static char who[64];
+
+void say_open(uint32_t job, const char *step)
+{
+	snprintf(who, sizeof(who), "step %u.%s", job, step);
+	/* At once: later it would be opened inside of the step. */
+	openlog("sckpt-broker", LOG_PID | LOG_NDELAY, LOG_AUTHPRIV);
+}
+
+void say(const char *fmt, ...)
+{
+	char text[900];
+	va_list ap;
+
+	if (++said > MOST)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (said == MOST)
+		strcpy(text, "there is more of this, and it is not logged any more");
+	syslog(LOG_WARNING, "%s: %s", who, text_plain(text));
+}
