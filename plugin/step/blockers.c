@@ -38,7 +38,7 @@ static const struct {
 /* What is looked at, and what was found so far. */
 struct look {
 	const pid_t *pids;
-	int count;
+	int count, elevate;
 	struct blockers *found;
 	char *tcp, *tcp6; /* the kernel's tables, once they are needed */
 	pid_t pid;
@@ -220,8 +220,9 @@ static bool look_at_fd(struct look *l, pid_t pid, const char *fd,
 	    (in_table(&l->tcp, "/proc/net/tcp", inode, tcp, sizeof(tcp)) ||
 	     in_table(&l->tcp6, "/proc/net/tcp6", inode, tcp, sizeof(tcp)))) {
 		l->found->needs |= ELEVATE_TCP;
-		add(l, "close it before it is stopped", "holds %s (descriptor %s)",
-		    tcp, fd);
+		if (!(l->elevate & ELEVATE_TCP))
+			add(l, "close it before it is stopped",
+			    "holds %s (descriptor %s)", tcp, fd);
 	}
 	return false;
 }
@@ -270,8 +271,9 @@ static void look_at_status(struct look *l)
 		return;
 	if ((at = strstr(status, "\nSeccomp:")) && atoi(at + 9) > 0) {
 		l->found->needs |= ELEVATE_SECCOMP;
-		add(l, "run it without its sandbox, or ask the admin for elevate=seccomp",
-		    "has put itself under seccomp");
+		if (!(l->elevate & ELEVATE_SECCOMP))
+			add(l, "run it without its sandbox, or ask the admin for elevate=seccomp",
+			    "has put itself under seccomp");
 	}
 	if ((at = strstr(status, "\nTracerPid:")) && atoi(at + 11) > 0)
 		add(l, "detach the debugger", "is traced by process %d",
@@ -290,9 +292,9 @@ static void look_at_namespace(struct look *l)
 		    "is in a user namespace of its own");
 }
 
-void blockers_find(const pid_t *pids, int count, struct blockers *found)
+void blockers_find(const pid_t *pids, int count, int elevate, struct blockers *found)
 {
-	struct look l = { .pids = pids, .count = count, .found = found };
+	struct look l = { .pids = pids, .count = count, .elevate = elevate, .found = found };
 
 	*found = (struct blockers){ .count = 0 };
 	for (int i = 0; i < count; i++) {

@@ -486,7 +486,7 @@ void check_refused(struct check *c, const struct step *step, const struct err *e
 	if (!*c->request)
 		return;
 	if (count > 0) {
-		blockers_find(pids, count, &found);
+		blockers_find(pids, count, step->spec.elevate, &found);
 		blockers_silent(pids, count, &silent);
 	}
 	report_all(c, &found);

@@ -459,7 +459,7 @@ static int refuse(const struct step *step, int status, struct err *e)
 				  sizeof(why));
 
 	if (count > 0)
-		blockers_find(pids, count, &found);
+		blockers_find(pids, count, step->spec.elevate, &found);
 	if (!found.count)
 		return err_set(e, "%s", why);
 	/* It knows the name, too. */

@@ -29,8 +29,9 @@ int elevate_broker(const struct step *step)
 		return step->spec.broker;
 	if ((count = program_tree(step->root, &pids, NULL)) <= 0)
 		return -1;
-	blockers_find(pids, count, &found);
-	return found.needs & step->spec.elevate ? step->spec.broker : -1;
+	blockers_find(pids, count, step->spec.elevate, &found);
+	/* With something else, too, it is refused as without a broker. */
+	return found.needs && !(found.needs & ~step->spec.elevate) ? step->spec.broker : -1;
 }
 
 bool elevate_made(const struct manifest *m)

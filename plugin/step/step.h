@@ -240,11 +240,13 @@ struct blockers {
 	struct blocker list[BLOCKERS_MAX];
 	int count;
 	int more; /* that did not fit */
-	int needs; /* of those what a broker can have done (enum elevate) */
+	int needs; /* what a broker can have done was needed (enum elevate) */
 };
 
-/* All that is found of these in the tree. */
-void blockers_find(const pid_t *pids, int count, struct blockers *found);
+/* All that is found of these in the tree, but for what the step's broker can have done
+ * (enum elevate). */
+void blockers_find(const pid_t *pids, int count, int elevate,
+		   struct blockers *found);
 /* The same of what criu would dump and restore wrongly without saying so. */
 void blockers_silent(const pid_t *pids, int count, struct blockers *found);
 /* In one sentence, with the way out. */

@@ -47,3 +47,42 @@ def test_tcp_under_load(cluster, address):
     job = submit(cluster, f"python3 /shared/subject/pair.py 150 {address}")
     moves_twice(cluster, job, "round", 150)
     assert job.text().endswith("wrong: []\n")
+
+
+@pytest.mark.parametrize("conf, command, said", [
+    ("", "/shared/subject/sandbox 300", r"sandbox\[1001\] has put itself under seccomp: run it "
+     "without its sandbox, or ask the admin for elevate=seccomp"),
+    ("", "python3 /shared/subject/pair.py 300",
+     r"python3\[100[12]\] holds a TCP connection 127.0.0.1:\d+ to 127.0.0.1:\d+ \(descriptor \d+\)"),
+    # One word is not the other.
+    (TCP, "/shared/subject/sandbox 300", r"sandbox\[1001\] has put itself under seccomp"),
+    (SECCOMP, "python3 /shared/subject/pair.py 300",
+     r"holds a TCP connection 127.0.0.1:\d+ to 127.0.0.1:\d+"),
+    (TCP + "elevate-groups=biology\n", "python3 /shared/subject/pair.py 300",
+     r"holds a TCP connection 127.0.0.1:\d+ to 127.0.0.1:\d+"),
+    (TCP + "elevate-partitions=high\n", "python3 /shared/subject/pair.py 300",
+     r"holds a TCP connection 127.0.0.1:\d+ to 127.0.0.1:\d+"),
+    (TCP + "elevate-accounts=nobodys\n", "python3 /shared/subject/pair.py 300",
+     r"holds a TCP connection 127.0.0.1:\d+ to 127.0.0.1:\d+"),
+])
+def test_without_the_admins_word(cluster, conf, command, said):
+    """Refused by name, and it runs on."""
+    cluster.conf(conf)
+    job = submit(cluster, command)
+    word = "tick" if "sandbox" in command else "round"
+    until("progress", lambda: ticks(job, word))
+    done = cluster.run("n1", f"sckpt create {job.number}", check=False)
+    assert done.returncode and re.search(said, done.stderr), done.stderr
+    at = ticks(job, word)[-1]
+    until("progress", lambda: ticks(job, word)[-1] > at + 2)
+    job.cancel()
+
+
+@pytest.mark.parametrize("conf", [TCP + "elevate-groups=biology,physics\n",
+                                  TCP + "elevate-partitions=low\n"])
+def test_with_it(cluster, conf):
+    cluster.conf(conf)
+    job = submit(cluster, "python3 /shared/subject/pair.py 300")
+    until("progress", lambda: ticks(job, "round"))
+    cluster.run("n1", f"sckpt create {job.number}")
+    job.cancel()
