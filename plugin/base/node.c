@@ -78,6 +78,27 @@ static bool look_at_yama(const struct looking *l, int elevate)
 	return tell(l, HEALTH_OK, "yama", "processes of one user may trace each other");
 }
 
+/* What the broker could not give criu. */
+static bool look_at_elevate(const struct looking *l, uint64_t bounding, int elevate)
+{
+	static const struct {
+		int what, cap;
+		const char *word, *name;
+	} needs[] = { { ELEVATE_SECCOMP, CAP_SYS_ADMIN, "seccomp", "CAP_SYS_ADMIN" },
+		      { ELEVATE_TCP, CAP_NET_ADMIN, "tcp", "CAP_NET_ADMIN" },
+		      { ELEVATE_PTRACE, CAP_SYS_PTRACE, "ptrace", "CAP_SYS_PTRACE" } };
+
+	if (!elevate)
+		return true;
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+		if (elevate & needs[i].what && !(bounding >> needs[i].cap & 1) &&
+		    !tell(l, HEALTH_WARN, "elevate",
+			  "elevate=%s needs %s, which slurmd may not have here: leave it in its unit's CapabilityBoundingSet",
+			  needs[i].word, needs[i].name))
+			return false;
+	return tell(l, HEALTH_OK, "elevate", "the broker is used where a job may have it");
+}
+
 bool node_look(uint64_t bounding, int elevate, node_tell *say, void *arg)
 {
 	const struct looking l = { say, arg };
@@ -91,7 +112,8 @@ bool node_look(uint64_t bounding, int elevate, node_tell *say, void *arg)
 	if (bounding >> CAP_CHECKPOINT_RESTORE & 1 &&
 	    !tell(&l, HEALTH_OK, "capability", "slurmd may grant CAP_CHECKPOINT_RESTORE"))
 		return false;
-	return look_at_kernel(&l) && look_at_yama(&l, elevate);
+	return look_at_kernel(&l) && look_at_yama(&l, elevate) &&
+	       look_at_elevate(&l, bounding, elevate);
 }
 
 /* ---- criu --------------------------------------------------------------------------- */

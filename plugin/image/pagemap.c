@@ -5,7 +5,7 @@
  * leaves out is one of zeros, too, and costs nothing until it is touched.
  * A short run of them is not left out: criu reads what lies between two such
  * gaps by itself, and one large piece is sooner in place than many small ones
- * (plugin/step/populate.c).
+ * (plugin/criu/populate.c).
  *
  * The images are read as criu writes them (pagemap.proto, mm.proto, vma.proto): two magic
  * words, then messages with their length before them.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """criu hands pages over by reference and writes into the program's code after
-that (plugin/step/drain.c): by then the agent has read them, however late it is.
+that (plugin/criu/drain.c): by then the agent has read them, however late it is.
 strace holds up the agent before it gets each pipe, and shows who did what in which order."""
 import re
 

@@ -324,6 +324,9 @@ static void settings(void **state)
 		{ "allow-users=,a", "list of names with , between" },
 		{ "allow-groups=a,,b", "list of names with , between" },
 		{ "allow-partitions=a:b", "list of names with , between" },
+		{ "elevate=root", "it is none, or a list of seccomp, tcp and ptrace" },
+		{ "elevate=tcp seccomp", "it is none, or a list of" },
+		{ "elevate-groups=a,,b", "list of names with , between" },
 		{ "no-new-privs=yes", "it is either auto or always" },
 		{ "files=all", "it is cut, copy or leave" },
 		{ "files-max=much", "it is a size such as" },
@@ -373,6 +376,15 @@ static void settings(void **state)
 	assert_string_equal(conf.allow_users, "a,1001");
 	assert_string_equal(conf.allow_groups, "g");
 	assert_string_equal(conf.allow_partitions, "low,high");
+	assert_int_equal(conf.elevate, 0);
+	assert_int_equal(conf_set(&conf, "elevate=tcp,seccomp", &e), 0);
+	assert_int_equal(conf.elevate, ELEVATE_TCP | ELEVATE_SECCOMP);
+	assert_int_equal(conf_set(&conf, "elevate=ptrace", &e), 0);
+	assert_int_equal(conf.elevate, ELEVATE_PTRACE);
+	assert_int_equal(conf_set(&conf, "elevate=none", &e), 0);
+	assert_int_equal(conf.elevate, 0);
+	assert_int_equal(conf_set(&conf, "elevate-accounts=mpi", &e), 0);
+	assert_string_equal(conf.elevate_accounts, "mpi");
 	assert_true(conf.grant == GRANT_NEVER);
 }
 
