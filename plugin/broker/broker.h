@@ -88,6 +88,12 @@ int statement_parse(const char *text, struct statement *s);
 void statement_free(struct statement *s);
 bool statement_name_good(const char *name);
 
+/* ---- asked.c --------------------------------------------------------------------------- */
+
+/* Pure. The descriptors (those behind the stream) stay the caller's; run is to be freed. */
+int asked_take(const struct broker_message *m, const int *fds, int count,
+		 struct criu_run *run, struct err *e);
+
 /* ---- keep.c ---------------------------------------------------------------------------- */
 
 /* Between runner and keeper: a kind, and as many bytes as are said. */

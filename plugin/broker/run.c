@@ -314,42 +314,6 @@ static void wait_end(struct runner *r)
 
 /* ---- the request ---------------------------------------------------------------------------- */
 
-/* Names as criu's own code makes them; what else the user could say is no option. */
-static bool is_key(const char *key, bool restore)
-{
-	static const char *const begins[] = { "file[", "pipe:[", "unix[", "socket:[" };
-
-	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
-		if (!strncmp(key, begins[i], strlen(begins[i])))
-			return key[strspn(key + strlen(begins[i]), "0123456789abcdef:") +
-				   strlen(begins[i])] == ']' &&
-			       key[strlen(key) - 1] == ']';
-	/* An inherited file may have any name; it only says in which place it stands. */
-	return restore && *key;
-}
-
-static int take_request(struct runner *r, const struct broker_message *m, int *fds,
-			int count, struct err *e)
-{
-	const char *at = m->text, *end = m->text + m->size;
-	uint32_t files = 0;
-
-	r->run.restore = m->word == BROKER_RESTORE;
-	r->run.end = m->value != 0;
-	for (; at < end; at += strlen(at) + 1, files++) {
-		if (!memchr(at, '\0', (size_t)(end - at)) || files == FDS_MAX ||
-		    !is_key(at, r->run.restore))
-			return err_set(e, "the agent's request is not understood");
-		if (r->run.restore)
-			criu_inherit(&r->run, at, (int)files < count ? fds[files] : -1);
-		else
-			criu_leave_out(&r->run, at);
-	}
-	if (files != m->count || count != (r->run.restore ? (int)files : 0))
-		return err_set(e, "the agent's request is not understood");
-	return 0;
-}
-
 static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 {
 	sigset_t chld;
@@ -379,7 +343,7 @@ void run(const struct broker *b, struct broker_message *request, int *fds, int c
 	bool elsewhere = false;
 	int rc;
 
-	if (files_as_user(b, &e) < 0 || take_request(&r, request, fds, count, &e) < 0 ||
+	if (files_as_user(b, &e) < 0 || asked_take(request, fds, count, &r.run, &e) < 0 ||
 	    begin(&r, fds, &elsewhere, &e) < 0) {
 		say("%s refused: %s", r.run.restore ? "a restore is" : "a dump is", e.text);
 		tell(&r, BROKER_REFUSED, elsewhere, e.text, &e);

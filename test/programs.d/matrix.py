@@ -2,6 +2,7 @@
 """Runs programs: each is a file NAME.sh beside this one, which bash reads.
 
 packages, version  Debian packages; a command whose first line is the version
+conf               a line of sckpt.conf that it needs, if any
 prepare            once, before the job: compiles, writes input
 work               the job, in a directory of its own below prepare's. All that
                    it leaves there, but for err, is compared
@@ -134,6 +135,7 @@ class Program:
     def run(self):
         version = self.bash("eval \"$version\" 2>&1 | head -n 1").strip()
         self.bash("{ ! declare -F prepare >/dev/null || prepare; }")
+        self.cluster.conf(self.bash('echo "${conf:-}"'))
         reference = self.submit("reference", "-w n3")
         job = self.submit("run", "--requeue --checkpoint -x n3")
 
@@ -167,6 +169,7 @@ class Program:
         except AssertionError as e:
             return result("fails", f"{str(e).splitlines()[0]}; {self.said()}")
         finally:
+            self.cluster.conf("")
             for j in (job, reference):
                 j.cluster.ctl(f"scancel {j.number}", check=False)
 
@@ -185,6 +188,8 @@ def main(text):
                    help="of an earlier run: the same moments again")
     p.add_argument("--keep", action="store_true",
                    help="leave the cluster up, and use the one that was left")
+    p.add_argument("--small", action="store_true",
+                   help="a root for the nodes with the packages of these programs alone")
     args = p.parse_args()
     if unknown := set(args.name) - set(names()):
         p.error(f"there is no {', '.join(sorted(unknown))} (--list)")
@@ -194,7 +199,8 @@ def main(text):
             print(f"{name:16} {' '.join(packages(name))}")
         return
     # One root for all, whatever is chosen: it is made once.
-    os.environ["SCKPT_TEST_PACKAGES"] = " ".join(sorted({q for n in names() for q in packages(n)}))
+    os.environ["SCKPT_TEST_PACKAGES"] = " ".join(sorted(
+        {q for n in (chosen if args.small else names()) for q in packages(n)}))
     print(f"test/programs --seed {args.seed} {' '.join(chosen)}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

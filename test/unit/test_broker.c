@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the broker believes of what it is told. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker.h"
+#include "unit.h"
+
+#define DIGEST "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define HEAD "sckpt-broker-statement 1\ncluster c\nuid 1001\nneeds 3\n"
+#define WHOLE HEAD "image core-1000.img 17 " DIGEST "\npages pages-1.img\nend\n"
+
+static void there_and_back(void **state)
+{
+	struct statement s;
+	char *text;
+
+	(void)state;
+	assert_int_equal(statement_parse(WHOLE, &s), 0);
+	assert_string_equal(s.cluster, "c");
+	assert_int_equal(s.uid, 1001);
+	assert_int_equal(s.needs, 3);
+	assert_int_equal(s.count, 2);
+	assert_string_equal(s.list[0].name, "core-1000.img");
+	assert_int_equal(s.list[0].size, 17);
+	assert_int_equal(s.list[0].sha256[1], 0x11);
+	assert_true(s.list[1].pages && !s.list[0].pages);
+	text = statement_text(&s);
+	assert_string_equal(text, WHOLE);
+	free(text);
+	statement_free(&s);
+}
+
+static void nothing_else(void **state)
+{
+	static const char *const bad[] = {
+		"", "sckpt-broker-statement 1\n", HEAD,
+		HEAD "image core-1000.img 17 " DIGEST "\n",
+		"sckpt-broker-statement 2\ncluster c\nuid 1001\nneeds 3\nend\n",
+		"sckpt-broker-statement 1\ncluster c d\nuid 1001\nneeds 3\nend\n",
+		"sckpt-broker-statement 1\ncluster c\nuid +1001\nneeds 3\nend\n",
+		"sckpt-broker-statement 1\ncluster c\nuid 1001\nuid 0\nneeds 3\nend\n",
+		HEAD "image ../core-1000.img 17 " DIGEST "\nend\n",
+		HEAD "image .core 17 " DIGEST "\nend\n",
+		HEAD "image core  17 " DIGEST "\nend\n",
+		HEAD "image core -17 " DIGEST "\nend\n",
+		HEAD "image core 017 " DIGEST "\nend\n",
+		HEAD "image core 17 0x" DIGEST "\nend\n",
+		HEAD "image core 17 " DIGEST "00\nend\n",
+		HEAD "image core 17 00\nend\n",
+		HEAD "image core 99999999999999999999999 " DIGEST "\nend\n",
+		HEAD "pages pages-1.img 17\nend\n", HEAD "pages\nend\n",
+		HEAD "other pages-1.img\nend\n", HEAD "\nend\n",
+		HEAD "end", HEAD "end\nend\n", HEAD "end\n\n", WHOLE " ",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct statement s;
+
+		if (statement_parse(bad[i], &s) == 0)
+			fail_msg("taken: %s", bad[i]);
+	}
+}
+
+static int ask(uint32_t word, const char *text, size_t size, uint32_t said, int fds,
+	       struct criu_run *run)
+{
+	static struct broker_message m;
+	static const int list[FDS_MAX] = { 50, 51, 52 };
+	struct err e;
+
+	m = (struct broker_message){ .word = word, .count = said, .size = (uint32_t)size };
+	memcpy(m.text, text, size);
+	return asked_take(&m, list, fds, run, &e);
+}
+
+static void requests(void **state)
+{
+	static const char *const bad[] = {
+		"mnt[1]:x", "file[1:2", "file[1:2]x", "file[]]", "file[1:2] --shell-job",
+		"/etc/shadow", "", "pipe:[1]\n", "net[1]:x", "dev[1/2]:x",
+	};
+	struct criu_run run;
+
+	(void)state;
+	assert_int_equal(ask(BROKER_DUMP, "file[5:1f]\0pipe:[77]\0unix[12]", 30, 3, 0, &run), 0);
+	assert_int_equal(run.count, 3);
+	assert_true(!run.restore && !run.end);
+	assert_string_equal(run.files[2].key, "unix[12]");
+	criu_run_free(&run);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (ask(BROKER_DUMP, bad[i], strlen(bad[i]) + 1, 1, 0, &run) == 0)
+			fail_msg("taken: %s", bad[i]);
+		criu_run_free(&run);
+	}
+	/* As many as are said, each with its NUL, and descriptors for a restore alone. */
+	assert_int_equal(ask(BROKER_DUMP, "file[5:1f]", 11, 2, 0, &run), -1);
+	criu_run_free(&run);
+	assert_int_equal(ask(BROKER_DUMP, "file[5:1f]", 10, 1, 0, &run), -1);
+	criu_run_free(&run);
+	assert_int_equal(ask(BROKER_DUMP, "file[5:1f]", 11, 1, 1, &run), -1);
+	criu_run_free(&run);
+	assert_int_equal(ask(BROKER_RESTORE, "file[5:1f]\0home/a b", 20, 2, 2, &run), 0);
+	assert_int_equal(run.files[1].fd, 51);
+	assert_string_equal(run.files[1].key, "home/a b");
+	criu_run_free(&run);
+	assert_int_equal(ask(BROKER_RESTORE, "file[5:1f]", 11, 1, 0, &run), -1);
+	criu_run_free(&run);
+	assert_int_equal(ask(BROKER_RESTORE, "", 1, 1, 1, &run), -1);
+	criu_run_free(&run);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(there_and_back),
+		cmocka_unit_test(nothing_else),
+		cmocka_unit_test(requests),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
