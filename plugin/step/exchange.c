@@ -11,52 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "images.h"
 #include "step.h"
-
-#define IMG_COMMON_MAGIC 0x54564319U /* criu/include/magic.h */
-#define IMAGE_MOST (256 << 20)
-
-/* ---- images of criu ------------------------------------------------------------ */
-
-/* A whole image; its bytes are *data, malloc'ed. Its entries follow. */
-static int read_image(struct image_reader *reader, const char *name,
-		      char **data, struct pb *entries, struct err *e)
-{
-	cleanup_fd int fd = memfd_create(name, MFD_CLOEXEC);
-	uint32_t magic = 0;
-	char path[64];
-	ssize_t size;
-
-	if (fd < 0)
-		return err_sys(e, "cannot read %s", name);
-	if (image_reader_copy(reader, name, fd, e) < 0)
-		return -1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if ((size = file_read(AT_FDCWD, path, IMAGE_MOST, data, e)) < 0)
-		return -1;
-	if (size >= 8)
-		memcpy(&magic, *data, 4);
-	*entries = pb_of(*data, (size_t)size);
-	entries->at += size < 8 ? size : magic == IMG_COMMON_MAGIC ? 8 : 4;
-	return 0;
-}
-
-/* The number in a field of a message; 0 when it is not there. */
-static uint64_t number_of(struct pb message, uint32_t wanted)
-{
-	struct pb_field f;
-
-	return pb_find(message, wanted, &f) && !f.data ? f.value : 0;
-}
-
-static struct pb bytes_of(struct pb message, uint32_t wanted)
-{
-	struct pb_field f;
-
-	if (pb_find(message, wanted, &f) && f.data)
-		return pb_of(f.data, (size_t)f.value);
-	return (struct pb){ NULL, NULL };
-}
 
 static bool is_text(struct pb bytes, const char *text)
 {
@@ -72,9 +28,9 @@ static bool find_file(struct pb files, const char *name, uint64_t id,
 	struct pb entry;
 
 	while (pb_message(&files, &entry) > 0) {
-		*reg = bytes_of(entry, 3);
-		if (reg->at && (name ? is_text(bytes_of(*reg, 6), name) :
-				       number_of(entry, 2) == id))
+		*reg = criu_bytes(entry, 3);
+		if (reg->at && (name ? is_text(criu_bytes(*reg, 6), name) :
+				       criu_number(entry, 2) == id))
 			return true;
 	}
 	return false;
@@ -86,8 +42,8 @@ static uint64_t file_id(struct pb fdinfo, unsigned fd)
 	struct pb entry;
 
 	while (pb_message(&fdinfo, &entry) > 0)
-		if (number_of(entry, 4) == fd)
-			return number_of(entry, 1);
+		if (criu_number(entry, 4) == fd)
+			return criu_number(entry, 1);
 	return 0;
 }
 
@@ -126,7 +82,7 @@ static int add_script(struct exchanges *x, struct pb files, const char *now,
 	if ((at->fd = open(now, O_RDONLY | O_CLOEXEC)) < 0)
 		return err_sys(e, "cannot open the job's script %s", now);
 	x->count++;
-	return lseek(at->fd, (off_t)number_of(reg, 3), SEEK_SET) < 0 ?
+	return lseek(at->fd, (off_t)criu_number(reg, 3), SEEK_SET) < 0 ?
 		       err_sys(e, "cannot read the job's script %s", now) :
 		       0;
 }
@@ -142,7 +98,7 @@ static int add_stream(struct exchanges *x, struct pb files, uint64_t id, int fd,
 
 	if (!id || fd < 0 || !find_file(files, NULL, id, &reg))
 		return 0;
-	name = bytes_of(reg, 6);
+	name = criu_bytes(reg, 6);
 	n = (size_t)(name.end - name.at);
 	if (!name.at || *name.at != '/' || n >= sizeof(at->was))
 		return 0;
@@ -167,13 +123,13 @@ static int add_streams(struct exchanges *x, struct image_reader *reader,
 
 	snprintf(name, sizeof(name), "ids-%d.img", PROGRAM_PID);
 	/* It has ended, and left others: they keep what they have. */
-	if (read_image(reader, name, &ids, &entries, NULL) < 0 ||
+	if (criu_image_read(reader, name, &ids, &entries, NULL) < 0 ||
 	    pb_message(&entries, &entry) <= 0)
 		return 0;
 	/* task_kobj_ids_entry: files_id = 2 */
 	snprintf(name, sizeof(name), "fdinfo-%u.img",
-		 (unsigned)number_of(entry, 2));
-	if (read_image(reader, name, &fds, &entries, NULL) < 0)
+		 (unsigned)criu_number(entry, 2));
+	if (criu_image_read(reader, name, &fds, &entries, NULL) < 0)
 		return 0;
 	for (unsigned i = 1; i < TASK_STREAMS; i++)
 		if (io->s[i].kind == STREAM_FILE &&
@@ -197,7 +153,7 @@ int exchange_find(struct exchanges *x, struct image_reader *reader,
 	    first_word(step->command, now, sizeof(now)) < 0 ||
 	    !strcmp(x->list[0].was, now))
 		return 0;
-	if (read_image(reader, "files.img", &data, &files, e) < 0)
+	if (criu_image_read(reader, "files.img", &data, &files, e) < 0)
 		return -1;
 	return add_script(x, files, now, e) < 0 ?
 		       -1 :

@@ -10,6 +10,7 @@
 
 #include "carry.h"
 #include "files.h"
+#include "images.h"
 #include "needs.h"
 #include "session.h"
 #include "set.h"
@@ -146,6 +147,10 @@ static int run_criu(struct restore *r, struct image_reader *reader,
 	char why[600];
 	int status, rc;
 
+	if (ports_free(reader, r->step->spec.node, e) < 0) {
+		r->step->elsewhere = true;
+		return -1;
+	}
 	if (exchange_find(&exchanges, reader, &r->m, r->step, e) < 0) {
 		exchange_close(&exchanges);
 		return -1;

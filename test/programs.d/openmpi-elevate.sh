@@ -8,7 +8,7 @@ conf='elevate=tcp'
 
 work() {
 	TMPDIR=$(mktemp -d)
-	export TMPDIR PMIX_MCA_ptl_base_if_include=lo PRTE_MCA_oob_tcp_if_include=lo
+	export TMPDIR PMIX_MCA_ptl_base_if_include=lo
 	mpirun.openmpi --oversubscribe --mca btl tcp,self --mca btl_tcp_if_include lo \
-		-n 2 python3 ../programs.d/ring.py 800
+		-n 2 python3 ../programs.d/ring.py 3500
 }

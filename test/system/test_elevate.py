@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cluster import until
+from conftest import COMMAND, sh, until
 
 SECCOMP, TCP = "elevate=seccomp\n", "elevate=tcp\n"
 
@@ -85,4 +85,165 @@ def test_with_it(cluster, conf):
     job = submit(cluster, "python3 /shared/subject/pair.py 300")
     until("progress", lambda: ticks(job, "round"))
     cluster.run("n1", f"sckpt create {job.number}")
+    job.cancel()
+
+
+LISTEN = """import socket, time
+s = socket.create_server(("{address}", 23456))
+for i in range(1, {lines} + 1):
+    print("line", i, flush=True)
+    time.sleep(0.1)
+"""
+
+
+def listener(cluster, address="127.0.0.1", lines=200):
+    (cluster.home() / "listen.py").write_text(LISTEN.format(address=address, lines=lines))
+    cluster.ctl("scontrol update NodeName=n2 State=DRAIN Reason=test", user="root")
+    job = submit(cluster, "python3 listen.py")
+    job.wait_output("^line 10$")
+    cluster.ctl("scontrol update NodeName=n2 State=RESUME", user="root")
+    return job
+
+
+@pytest.mark.parametrize("address, taken", [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")])
+def test_port_is_taken(cluster, address, taken):
+    """By somebody else, on the node that is next: found before criu starts, and it goes
+    on on another one."""
+    job = listener(cluster, address)
+    other = cluster.submit("--wrap", f"exec python3 -c 'import socket, time; "
+                           f"s = socket.create_server((\"{taken}\", 23456)); print(1, flush=True); "
+                           "time.sleep(300)'", options="-w n2 -n1", user="user2")
+    other.wait_output("^1$")
+    intruder = cluster.submit("--wrap", "sleep 300", user="user2",
+                              options="-w n1 -N1 --exclusive -p high")
+    until("n2 to be left", lambda: job.record()["excluded_nodes"] == "n2")
+    assert re.search(r"it has TCP port 23456( of 127.0.0.1)?, which is taken on n2 by another "
+                     "program", err(job))
+    intruder.cancel()
+    assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n1"
+    assert ticks(job, "line") == list(range(1, 201))
+    assert not (job.store() / "restore.log").exists()
+    other.cancel()
+
+
+# A connection of it has ended, and this side keeps the port for a minute.
+ENDED = ("import socket; s = socket.socket(); s.bind((\"127.0.0.1\", 23456)); s.listen(); "
+         "c = socket.create_connection((\"127.0.0.1\", 23456)); a = s.accept()[0]; "
+         "a.close(); c.close(); s.close()")
+
+
+def test_port_of_an_ended_connection(cluster):
+    """That is waited for, and the job stays."""
+    job = listener(cluster)
+    cluster.run("n2", f"python3 -c '{ENDED}'", user="root")
+    left = cluster.run("n2", "ss -Htan state time-wait '( sport = :23456 )'", user="root").stdout
+    assert "23456" in left
+    job.preempt()
+    until("the restore", lambda: "restored from checkpoint 1 on n2 " in err(job), 90)
+    assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
+    assert ticks(job, "line") == list(range(1, 201))
+
+
+def test_several_tasks(cluster):
+    """One under seccomp, one with connections."""
+    cluster.conf("elevate=seccomp,tcp\n")
+    (cluster.home() / "both.conf").write_text(
+        "0 /shared/subject/sandbox 200\n1 python3 /shared/subject/pair.py 150\n")
+    job = cluster.submit("--wrap", "srun -n2 --overlap --checkpoint --multi-prog both.conf",
+                         options="--requeue --checkpoint -n2 -e err-%j")
+    until("progress", lambda: ticks(job) and ticks(job, "round"))
+    job.preempt()
+    assert job.wait_end(180) == ["COMPLETED"], job.text()[-500:] + err(job)
+    assert ticks(job) == list(range(1, 201)) and ticks(job, "round") == list(range(1, 151))
+    assert "standing still" not in job.text() and "wrong: []" in job.text()
+
+
+def test_periodic_and_crash(cluster):
+    """With leave-running a pair of connections notices nothing, many times; and after a
+    crash it goes on from the last one."""
+    cluster.conf(TCP + "overhead=100\n")
+    job = cluster.submit("--wrap", "exec python3 /shared/subject/pair.py 400",
+                         options="--requeue --checkpoint=every=2s -e err-%j")
+    until("ten checkpoints", lambda: (job.generations() or [0])[-1] >= 10, 120)
+    node = job.node
+    sh(COMMAND, "crash", node)
+    try:
+        until("it to run elsewhere", lambda: job.node not in (None, node), 120)
+        assert job.wait_end(180) == ["COMPLETED"]
+        assert ticks(job, "round") == list(range(1, 401)) and "wrong: []" in job.text()
+    finally:
+        sh(COMMAND, "boot", node)
+
+
+def test_node_without(cluster):
+    """A node that does not allow it is no place to go on: nothing is tried, nothing lost."""
+    cluster.conf(SECCOMP)
+    job = submit(cluster, "/shared/subject/sandbox 200")
+    until("progress", lambda: ticks(job))
+    node = job.node
+    cluster.run("n1", f"sckpt create {job.number}")
+    cluster.conf("")
+    sh(COMMAND, "run", "ctl", "--", "scontrol", "requeue", str(job.number))
+    until("a node to be left", lambda: job.record()["excluded_nodes"])
+    assert "it was dumped by sckpt-broker on " + node in err(job)
+    cluster.conf(SECCOMP)
+    cluster.ctl(f"scontrol update job {job.number} ExcNodeList=; "
+                f"scontrol update job {job.number} StartTime=now+2", user="root")
+    assert job.wait_end(120) == ["COMPLETED"]
+    assert ticks(job) == list(range(1, 201))
+
+
+def test_rehearsal(cluster):
+    cluster.conf(SECCOMP)
+    job = submit(cluster, "/shared/subject/sandbox 300")
+    until("progress", lambda: ticks(job))
+    done = cluster.run("n1", f"sckpt check {job.number}", check=False)
+    assert "the restore was not rehearsed: it needs the node's sckpt-broker" in done.stdout
+    job.cancel()
+
+
+def brokers(cluster, node):
+    return [p for p in cluster.ps(node) if "sckpt-broker" in p[2]]
+
+
+def test_nothing_is_left(cluster):
+    """The broker lives as long as its step, and its directory as long as a request."""
+    cluster.conf(SECCOMP)
+    job = submit(cluster, "/shared/subject/sandbox 300")
+    until("progress", lambda: ticks(job))
+    cluster.run("n1", f"sckpt create {job.number}")
+    node = job.node
+    assert [p[1] for p in brokers(cluster, node)] == ["root"]
+    at = cluster.run(node, "ls /run/sckpt/broker", user="root").stdout
+    assert not at
+    job.cancel("-s KILL --full")
+    job.cancel()
+    job.wait_end()
+    until("the broker's end", lambda: not brokers(cluster, node), 10)
+    # Where it is not allowed there is none.
+    cluster.conf("")
+    job = submit(cluster, "/shared/subject/sandbox 300")
+    until("progress", lambda: ticks(job))
+    assert not brokers(cluster, job.node)
+    job.cancel()
+
+
+def test_who_restored_programs_are(cluster):
+    """No capability but that one, and no way to more."""
+    cluster.conf(SECCOMP)
+    job = submit(cluster, "/shared/subject/sandbox 300")
+    until("progress", lambda: ticks(job))
+    job.preempt()
+    until("the restore", lambda: "restored from checkpoint 1 " in err(job))
+    pids = cluster.run(job.node, "pgrep -f '^/shared/subject/sandbox'", user="root").stdout.split()
+    assert len(pids) == 2
+    for pid in pids:
+        status = cluster.run(job.node, f"cat /proc/{pid}/status /proc/{pid}/task/*/status",
+                             user="root").stdout
+        for name, value in re.findall(r"^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Uid):\s*(.*)$",
+                                      status, re.M):
+            assert value.split() == {"NoNewPrivs": ["1"], "Uid": ["1001"] * 4}.get(
+                name, ["0000010000000000"]), (name, value)
+        agent = cluster.run(job.node, "cat /proc/$(pgrep -f sckpt-agent)/cgroup", user="root").stdout
+        assert cluster.run(job.node, f"cat /proc/{pid}/cgroup", user="root").stdout == agent
     job.cancel()
