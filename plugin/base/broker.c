@@ -59,11 +59,14 @@ int broker_receive(int fd, struct broker_message *m, int *fds, int *count,
 	do
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n <= 0) {
+	if (n < 0) {
 		*count = 0;
-		return n == 0 || errno == ECONNRESET ? 0 : err_sys(e, "cannot hear the broker");
+		return errno == ECONNRESET ? 0 : err_sys(e, "cannot hear the broker");
 	}
 	take_control(&msg, fds, count, from);
+	/* An empty packet has a sender; the end has none. */
+	if (n == 0 && (!from || from->pid < 0))
+		return 0;
 	if ((size_t)n >= BROKER_HEAD && m->size <= sizeof(m->text) &&
 	    (size_t)n == BROKER_HEAD + m->size &&
 	    !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))

@@ -97,7 +97,8 @@ static int import_images(const struct store *store, int dir, struct manifest *m,
 {
 	const struct image_options options = { .buffer = limits->buffer,
 					       .level = limits->compress,
-					       .limit = limit };
+					       .limit = limit,
+					       .verbatim = true };
 	struct image_set set = { .items = NULL };
 	char prefix[GENERATION_NAME_MAX + 1];
 	struct image_writer *w;

@@ -83,7 +83,7 @@ def main(text):
     p.add_argument("words", nargs="*", help="only attacks with one of them in their name or line")
     p.add_argument("--keep", action="store_true", help="leave the cluster up")
     args = p.parse_args()
-    for name in ("store", "processes", "root", "words", "allow"):
+    for name in ("store", "processes", "root", "words", "allow", "broker"):
         importlib.import_module(name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     up = sh(COMMAND, "status", check=False).returncode == 0

@@ -70,7 +70,8 @@ def test_forged_environment(cluster):
     assert "cluster=test " in out
 
 
-QUICK = ("store.reach", "store.copied", "store.open_store", "root.root_terminal", "root.escapes",
+QUICK = ("broker.swapped", "broker.given_away", "broker.messages", "broker.inside",
+         "store.reach", "store.copied", "store.open_store", "root.root_terminal", "root.escapes",
          "root.forged_log", "root.run_directory", "root.import_closed", "processes.pids",
          "processes.no_new_privs", "allow.from_before")
 

@@ -244,6 +244,6 @@ def test_who_restored_programs_are(cluster):
                                       status, re.M):
             assert value.split() == {"NoNewPrivs": ["1"], "Uid": ["1001"] * 4}.get(
                 name, ["0000010000000000"]), (name, value)
-        agent = cluster.run(job.node, "cat /proc/$(pgrep -f sckpt-agent)/cgroup", user="root").stdout
+        agent = cluster.run(job.node, "cat /proc/$(pgrep -x sckpt-agent)/cgroup", user="root").stdout
         assert cluster.run(job.node, f"cat /proc/{pid}/cgroup", user="root").stdout == agent
     job.cancel()

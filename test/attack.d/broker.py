@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What sckpt-broker can be made to do, with elevate= set: its criu has more rights than the
+user."""
+import contextlib
+import re
+import subprocess
+import time
+
+from attack import INSIDE, attack, must_not
+from cluster import COMMAND, until
+
+NODE = "n1"
+SANDBOX = "/shared/subject/sandbox"
+LOG = ("import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
+       "os.path.exists('/dev/log') and os.unlink('/dev/log'); s.bind('/dev/log'); print('ready', flush=True)\n"
+       "while True: print(s.recv(4096).decode(errors='replace'), flush=True)")
+
+
+@contextlib.contextmanager
+def system_log(c, node=NODE):
+    """The lines that the node's system log would have."""
+    p = subprocess.Popen([COMMAND, "run", node, "--", "python3", "-c", LOG],
+                         stdout=subprocess.PIPE, text=True)
+    lines = []
+    try:
+        assert p.stdout.readline() == "ready\n"
+        yield lines
+    finally:
+        c.run(node, "pkill -f s.bind.*dev/log; rm -f /dev/log", user="root", check=False)
+        lines.extend(p.communicate()[0].splitlines())
+
+
+def sandboxed(c, user="user1"):
+    """A checkpoint of the broker's, of a job that has ended."""
+    job = c.saved(user, wrap=f"exec {SANDBOX} 600")
+    return job
+
+
+def restarts(c, job, user="user1"):
+    """How a job fares that is to go on from it."""
+    new = int(c.run(NODE, f"sckpt restart {job.number} --force", user=user).stdout.split()[-1])
+
+    def over():
+        out = c.home(user) / f"slurm-{new}.out"
+        said = out.read_text() if out.exists() else ""
+        return c.restored(new) or "cannot go on" in said and said
+    said = until("the restart", over)
+    for line in c.run(NODE, f"python3 {INSIDE}/sampler.py 0 1001", user="root").stdout.splitlines():
+        must_not(line.startswith("MORE"), line)
+    c.ctl(f"scancel {new}", check=False)
+    must_not(said is True, "it was restored")
+    return next(x for x in said.splitlines() if "cannot go on" in x)
+
+
+# What is done to the exported images, and what has to stop it.
+RESEAL = ("import hashlib, re, subprocess; p = 'ex/sckpt-broker.img'; t = open(p).read().partition('\\n')[2]; "
+          "t = re.sub(r'image (core-1001.img) .*', lambda m: 'image %s %d %s' % (m[1], len(d), hashlib.sha256(d).hexdigest()), t) "
+          "if (d := open('ex/core-1001.img', 'rb').read()) else t; "
+          "h = hashlib.sha256(t.encode()).digest(); "
+          "s = subprocess.run(['munge'], input=h, capture_output=True).stdout.decode().strip(); "
+          "open(p, 'w').write(s + '\\n' + t)")
+FIT = f"python3 {INSIDE}/forge.py ex none"  # only makes the manifest's digests fit
+SEALED = "core-1001.img is (longer than|not) what was sealed"
+TRIES = {
+    "capabilities": (f"python3 {INSIDE}/forge.py ex ambient", SEALED),
+    "root's ids": (f"python3 {INSIDE}/forge.py ex uid", SEALED),
+    "another list, the old seal": (f"sed -i 's/^needs .*/needs 7/' ex/sckpt-broker.img; {FIT}",
+                                   "its manifest was changed after it was sealed"),
+    "another uid in it": (f"sed -i 's/^uid .*/uid 0/' ex/sckpt-broker.img; {FIT}",
+                          "its manifest was changed after it was sealed"),
+    "sealed by the user": (f"python3 {INSIDE}/forge.py ex ambient; python3 -c \"{RESEAL}\"; {FIT}",
+                           "it was sealed by user id 1001, and is to be of 0"),
+    "no seal": (f"sed -i 1d ex/sckpt-broker.img; {FIT}", "its seal is not this cluster's"),
+    "nothing in it": (f": >ex/sckpt-broker.img; {FIT}", "the list of images is not sealed"),
+    "a page map": (f"printf x >>ex/pagemap-1001.img; {FIT}", "pagemap-1001.img is longer than what was sealed"),
+    "an image less": (f"mv ex/mm-1001.img ex/gone; sed -i 's/mm-1001.img/mm-9999.img/' ex/sckpt.json; mv ex/gone ex/mm-9999.img; {FIT}",
+                      "mm-1001.img is missing"),
+}
+
+
+@attack("images of the broker's, exported, changed, resealed, and given back to it")
+def forged(c):
+    c.conf("elevate=seccomp,tcp\n")
+    job = sandboxed(c)
+    c.run(NODE, f"rm -rf ex whole; sckpt export {job.number} whole; test -s whole/sckpt-broker.img")
+    with system_log(c) as lines:
+        for what, (change, stop) in TRIES.items():
+            c.run(NODE, f"rm -rf ex; cp -r whole ex; {change}; sckpt import ex --force")
+            said = restarts(c, job)
+            assert re.search(stop, said), (what, said)
+    refused = [x for x in lines if "sckpt-broker" in x]
+    assert len(refused) >= 1, lines
+    return f"the seal of root's over their digests, {len(TRIES)} times; in the log: {refused[0][:150]}"
+
+
+@attack("the broker's word left out: its images for the user's own criu")
+def unvouched(c):
+    # Under seccomp it would kill itself in the middle of its restore.
+    c.conf("elevate=tcp\n")
+    job = c.saved("user1", wrap="exec python3 /shared/subject/pair.py 600")
+    c.run(NODE, f"rm -rf ex; sckpt export {job.number} ex; mv ex/sckpt-broker.img ex/other.img; "
+          f"sed -i 's/sckpt-broker.img/other.img/' ex/sckpt.json; python3 {INSIDE}/forge.py ex ambient; "
+          "sckpt import ex --force")
+    said = restarts(c, job)
+    assert "TCP" in said, said
+    return f"the user's criu has no such rights: {said[:120]}"
+
+
+@attack("the broker's images of one job with its word of another; an older word")
+def swapped(c):
+    c.conf("elevate=seccomp\n")
+    one, two = sandboxed(c), sandboxed(c)
+    c.run(NODE, f"rm -rf ex other; sckpt export {one.number} ex; sckpt export {two.number} other; "
+          f"cp other/sckpt-broker.img ex/; {FIT}; sckpt import ex --force")
+    said = restarts(c, one)
+    assert "is not what was sealed" in said or "longer than what was sealed" in said, said
+    return said[:120]
+
+
+@attack("user2's broker checkpoint, which user2 gave away, as user1's")
+def given_away(c):
+    c.conf("elevate=seccomp\n")
+    theirs, mine = sandboxed(c, "user2"), sandboxed(c)
+    c.run(NODE, f"rm -rf /tmp/ex; sckpt export {theirs.number} /tmp/ex && chmod -R a+rX /tmp/ex", user="user2")
+    try:
+        # Into a job of user1's, as far as user1 can say so.
+        c.run(NODE, f"rm -rf ex mine; cp -r /tmp/ex ex; sckpt export {mine.number} mine; "
+              "python3 -c \"import json; m = json.load(open('ex/sckpt.json')); n = json.load(open('mine/sckpt.json')); "
+              "[m.__setitem__(k, n[k]) for k in ('job', 'uid', 'command', 'origin', 'needs') if k in n]; "
+              f"json.dump(m, open('ex/sckpt.json', 'w'))\"; {FIT}; sckpt import ex --force")
+        said = restarts(c, mine)
+    finally:
+        c.run(NODE, "rm -rf /tmp/ex", user="root")
+    assert "the checkpoint is of user id 1002" in said, said
+    return said[:120]
+
+
+@attack("the broker's socket, taken from the agent: requests, credentials, sizes, descriptors, 10,000 messages")
+def messages(c):
+    c.conf("elevate=seccomp\n")
+    with system_log(c) as lines:
+        job = c.submit("--wrap", f"{SANDBOX} 600 & python3 {INSIDE}/broker.py; wait",
+                       options=f"--requeue --checkpoint -w {NODE} -e err")
+        until("all to be said", lambda: "said all" in job.text(), 90)
+        must_not("answer" in job.text(), [x for x in job.text().splitlines() if "answer" in x])
+        # The agent is heard all the same.
+        c.run(NODE, f"sckpt create {job.number}")
+        job.cancel()
+        job.wait_end()
+    said = [x for x in lines if "is not the step's agent, and is not heard" in x]
+    assert said and len([x for x in lines if "sckpt-broker" in x]) <= 60, lines[:5]
+    return f"only the agent is heard, by the kernel's word; in the log: {said[0][:150]}"
+
+
+def probing(c, user, options=None):
+    """probe.py while the broker, its criu and what it restores are at work."""
+    program = f"python3 {INSIDE}/probe.py 25"
+    if options is not None:
+        program = f"srun -n1 -w {NODE} --overlap --oversubscribe {options} {program}"
+    p = subprocess.Popen([COMMAND, "run", NODE, "--user", user, "--", "bash", "-c", program],
+                         stdout=subprocess.PIPE, text=True)
+    end = time.monotonic() + 22
+    job = c.submit("--wrap", f"exec {SANDBOX} 600", options=f"--requeue --checkpoint=every=1s -w {NODE}")
+    job.wait_running()
+    until("a checkpoint", job.generations)
+    while time.monotonic() < end:
+        c.run(NODE, f"sckpt create {job.number}", check=False)
+        if time.monotonic() < end - 14:
+            c.ctl(f"scontrol requeue {job.number}")
+            until("it to run again", lambda: job.state == ["RUNNING"])
+    out = p.communicate()[0].splitlines()
+    job.cancel()
+    job.wait_end()
+    had = [x for x in out if x.startswith("had")]
+    must_not(had, "; ".join(had))
+    tried = [x for x in out if x.startswith("tried")][0]
+    assert "sckpt-broker" in tried and "criu" in tried, tried
+    return tried[:150]
+
+
+@attack("ptrace, mem, process_vm_writev, pidfd_getfd, signals on broker, keeper, runner and criu: from a step beside")
+def from_beside(c):
+    c.conf("elevate=seccomp,tcp\noverhead=100\n")
+    return f"the kernel: root's, or more capabilities ({probing(c, 'user1', '--checkpoint=off')})"
+
+
+@attack("the same from a protected step, which has the agent's capability")
+def from_protected(c):
+    c.conf("elevate=seccomp,tcp\noverhead=100\n")
+    out = c.run(NODE, f"srun -n1 -w {NODE} --checkpoint python3 {INSIDE}/probe.py 3").stdout
+    must_not("had" in out, out)
+    return "the broker is outside of its PID namespace"
+
+
+@attack("criu's stream and the broker's directory; setuid programs; a sandbox with namespaces, in the step")
+def inside(c):
+    c.conf("elevate=seccomp,tcp\n")
+    c.run(NODE, "cp /bin/cat /shared/setuid-cat && chmod 4755 /shared/setuid-cat", user="root")
+    out = c.run(NODE, f"ls /run/sckpt/broker; srun -n1 -w {NODE} --checkpoint "
+                "/shared/subject/captest /shared/setuid-cat", check=False)
+    must_not(out.returncode, out.stdout)
+    assert "Permission denied" in out.stderr or "No such file" in out.stderr, out.stderr
+    job = c.submit("--wrap", f"unshare -Ur sleep 300 & exec {SANDBOX} 600",
+                   options=f"--requeue --checkpoint -w {NODE}")
+    job.wait_output("^tick 5$")
+    done = c.run(NODE, f"sckpt create {job.number}", check=False)
+    must_not(done.returncode == 0, "a process in a user namespace of its own was dumped")
+    job.cancel()
+    return done.stderr.strip().splitlines()[-1][:150]
