@@ -9,11 +9,14 @@ static bool is_key(const char *key, bool restore)
 {
 	static const char *const begins[] = { "file[", "pipe:[", "unix[", "socket:[" };
 
-	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
-		if (!strncmp(key, begins[i], strlen(begins[i])))
-			return key[strspn(key + strlen(begins[i]), "0123456789abcdef:") +
-				   strlen(begins[i])] == ']' &&
-			       key[strlen(key) - 1] == ']';
+	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {
+		size_t n = strlen(begins[i]), numbers;
+
+		if (strncmp(key, begins[i], n))
+			continue;
+		numbers = strspn(key + n, "0123456789abcdef:");
+		return numbers && !strcmp(key + n + numbers, "]");
+	}
 	/* An inherited file may have any name; it only says in which place it stands. */
 	return restore && *key;
 }

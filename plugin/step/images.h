@@ -17,6 +17,7 @@ struct pb criu_bytes(struct pb message, uint32_t wanted);
  * is only kept by a connection that has ended (TIME_WAIT). -1 otherwise: it is to be
  * another node.
  */
-int ports_free(struct image_reader *reader, const char *node, struct err *e);
+struct step;
+int ports_free(struct image_reader *reader, const struct step *step, struct err *e);
 
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "images.h"
+#include "step.h"
 
 /* TIME_WAIT lasts 60 s (TCP_TIMEWAIT_LEN, net/tcp.h), and its end is told to nobody. */
 #define WAIT_NS (INT64_C(65) * 1000000000)
@@ -93,9 +94,12 @@ static void print_place(const struct place *p, char *text, size_t size)
 		 p->address[0] || p->address[3] ? address : "");
 }
 
-static int get(const struct place *p, const char *node, int64_t until, struct err *e)
+static int get(const struct place *p, const struct step *step, int64_t until,
+	       struct err *e)
 {
+	const char *node = step->spec.node;
 	const struct timespec look = { .tv_nsec = LOOK_NS };
+	bool told = false;
 	char text[128];
 	int why;
 
@@ -109,12 +113,17 @@ static int get(const struct place *p, const char *node, int64_t until, struct er
 		    clock_ns(CLOCK_MONOTONIC) > until)
 			return err_set(e, "it has %s, which is taken on %s by another program",
 				       text, node);
+		if (!told)
+			step_tell(step, CONTROL_NOTE,
+				  "its %s is kept on %s by a connection that has ended, for a minute at most: that is waited for",
+				  text, node);
+		told = true;
 		nanosleep(&look, NULL);
 	}
 	return 0;
 }
 
-int ports_free(struct image_reader *reader, const char *node, struct err *e)
+int ports_free(struct image_reader *reader, const struct step *step, struct err *e)
 {
 	const int64_t until = clock_ns(CLOCK_MONOTONIC) + WAIT_NS;
 	cleanup_free char *data = NULL;
@@ -129,7 +138,7 @@ int ports_free(struct image_reader *reader, const char *node, struct err *e)
 		struct place p;
 
 		if (isk.at && read_place(isk, &p))
-			rc = get(&p, node, until, e);
+			rc = get(&p, step, until, e);
 	}
 	return rc;
 }

@@ -147,7 +147,7 @@ static int run_criu(struct restore *r, struct image_reader *reader,
 	char why[600];
 	int status, rc;
 
-	if (ports_free(reader, r->step->spec.node, e) < 0) {
+	if (ports_free(reader, r->step, e) < 0) {
 		r->step->elsewhere = true;
 		return -1;
 	}

@@ -140,6 +140,8 @@ def test_port_of_an_ended_connection(cluster):
     assert "23456" in left
     job.preempt()
     until("the restore", lambda: "restored from checkpoint 1 on n2 " in err(job), 90)
+    assert ("its TCP port 23456 of 127.0.0.1 is kept on n2 by a connection that has ended, for a "
+            "minute at most: that is waited for") in err(job)
     assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert ticks(job, "line") == list(range(1, 201))
 
