@@ -48,6 +48,7 @@ struct saving {
 	bool kept; /* this part is there, and whether it counts was not heard */
 	int64_t all_resident, all_stored;
 	int broker; /* it runs criu; -1: nobody does but this agent */
+	bool traced; /* criu met somebody else's process in the moment of freezing */
 	bool late; /* it was given up, and the thread may end it all the same */
 	struct deadline deadline;
 	/* When it goes on in a thread: */
@@ -449,8 +450,9 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	return finish_in_time(s, e);
 }
 
-static int refuse(const struct step *step, int status, struct err *e)
+static int refuse(struct saving *s, int status, struct err *e)
 {
+	const struct step *step = s->step;
 	cleanup_free pid_t *pids = NULL;
 	struct blockers found = { .count = 0 };
 	char why[600], blocker[400];
@@ -460,6 +462,7 @@ static int refuse(const struct step *step, int status, struct err *e)
 
 	if (count > 0)
 		blockers_find(pids, count, step->spec.elevate, &found);
+	s->traced = own_criu_met(step->root, found.count > 0);
 	if (!found.count)
 		return err_set(e, "%s", why);
 	/* It knows the name, too. */
@@ -475,17 +478,23 @@ static int go_on_beside(struct saving *s, struct err *e)
 	return start_beside(s, e);
 }
 
-/* The last word, once the files of what was not finished are gone. */
-static void conclude(struct saving *s, int rc, const struct err *e)
+/* Nothing of what was not finished stays. */
+static void drop_files(struct saving *s)
 {
-	if (rc < 0)
-		refuse_set(s, e);
 	image_writer_close(s->writer);
 	s->writer = NULL;
 	if (!s->published && !s->kept)
 		generation_drop_files(&s->step->store, &s->m);
 	files_release(&s->files, &s->m);
 	manifest_free(&s->before);
+}
+
+/* The last word, once they are gone. */
+static void conclude(struct saving *s, int rc, const struct err *e)
+{
+	if (rc < 0)
+		refuse_set(s, e);
+	drop_files(s);
 	tell(s, rc < 0 ? STATUS_REFUSED :
 	     s->order.end ? STATUS_STOPPED : STATUS_SAVED, rc < 0 ? e->text : "");
 	manifest_free(&s->m);
@@ -539,10 +548,29 @@ static int dump(struct saving *s, struct err *e)
 	if (s->late || deadline_passed(&s->deadline))
 		return given_up(s, e);
 	if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status)))
-		rc = refuse(s->step, status, e);
+		rc = refuse(s, status, e);
 	if (rc == 0 && (s->order.end || !s->committed))
 		rc = err_set(e, "criu ended without having asked whether it may");
 	return rc == 0 ? go_on_beside(s, e) : -1;
+}
+
+/* Often enough for a program whose own criu is at work half of the time. */
+#define TRIES 6
+
+/* Its own criu had a process in the moment of freezing, between the look for it and criu's:
+ * that has passed, or is waited for. Several nodes begin together, and only once. */
+static bool dump_again(struct saving *s)
+{
+	int64_t gone = (clock_ns(CLOCK_MONOTONIC) - s->start) / 1000;
+
+	if (!s->traced || s->late || is_set(s) || (s->order.us && gone >= s->order.us))
+		return false;
+	if (s->order.us)
+		s->order.us -= gone;
+	drop_files(s);
+	manifest_free(&s->m);
+	s->traced = s->committed = false;
+	return true;
 }
 
 int step_dump(struct step *step, const struct order *order,
@@ -558,6 +586,8 @@ int step_dump(struct step *step, const struct order *order,
 	s->order = *order;
 	s->done = s->deadline.over = -1;
 	rc = dump(s, e);
+	for (int i = 1; i < TRIES && rc < 0 && dump_again(s); i++)
+		rc = dump(s, e);
 	deadline_end(&s->deadline);
 	if (s->late)
 		refuse_set(s, e);

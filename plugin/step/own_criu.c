@@ -71,3 +71,17 @@ int own_criu_wait(pid_t root, struct order *order, struct err *e)
 		order->us = order->us > waited ? order->us - waited : 1;
 	return pid;
 }
+
+bool own_criu_met(pid_t root, bool blocked)
+{
+	char does[16];
+	static const char *const words[] = { "Unseizable non-zombie ", "task not stopped after seize" };
+	cleanup_free char *log = NULL;
+
+	if (file_read(AT_FDCWD, SCKPT_RUN_DIR "/" DUMP_LOG, 64 << 20, &log, NULL) <= 0)
+		return false;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strstr(log, words[i]))
+			return !blocked || find(root, does, sizeof(does), NULL) > 0;
+	return false;
+}

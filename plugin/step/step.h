@@ -380,6 +380,11 @@ int saving_end(struct saving *s, struct err *e);
  * order->us gets less by that. -1: it is at work still.
  */
 int own_criu_wait(pid_t root, struct order *order, struct err *e);
+/*
+ * Did the dump that has just failed meet a process that somebody else traced (by its log), who
+ * is gone or is such a criu? blocked: something is found in the tree that is in the way.
+ */
+bool own_criu_met(pid_t root, bool blocked);
 
 /* ---- deadline.c ---------------------------------------------------------- */
 

@@ -107,6 +107,32 @@ def test_before_and_after(cluster):
     p.end()
 
 
+# Its criu hardly ever rests.
+BUSY = """setsid python3 counter.py >/dev/null 2>&1 </dev/null &
+child=$!
+mkdir -p img
+n=0
+until [ -e end ]; do
+    criu dump --unprivileged -t $child --leave-running -D img -o log && n=$((n + 1))
+    echo own dump $n
+done
+"""
+
+
+def test_without_a_pause(cluster):
+    """Ours meets it in the moment of freezing, and comes again."""
+    (cluster.home() / "counter.py").write_text(COUNTER)
+    job = cluster.submit(cluster.script("job.sh", BUSY), options="--requeue --checkpoint -e err")
+    job.wait_output("^own dump 3$")
+    for i in range(15):
+        assert saved(cluster, job, f"n{i}") is None
+    job.preempt()
+    n = len(job.text().splitlines())
+    until("it to go on", lambda: len(job.text().splitlines()) > n + 3)
+    (cluster.home() / "end").touch()
+    assert job.wait_end() == ["COMPLETED"]
+
+
 def test_at_the_same_time(cluster):
     p = Program(cluster)
     p.begin(1)
