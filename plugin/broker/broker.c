@@ -55,6 +55,16 @@ static void drop_dir(struct broker *b)
 
 /* ---- one request ----------------------------------------------------------------------- */
 
+/* It has told the agent how it went. */
+static bool ended_well(pid_t pid)
+{
+	int status = -1;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 /* The runner is a child of what has entered the PID namespace. */
 static void __attribute__((noreturn))
 enter_and_run(struct broker *b, struct broker_message *m, int *fds, int count, int keeper)
@@ -70,7 +80,7 @@ enter_and_run(struct broker *b, struct broker_message *m, int *fds, int count, i
 		*no = (struct broker_message){ .word = BROKER_REFUSED };
 		no->size = (uint32_t)snprintf(no->text, sizeof(no->text), "%s", e.text);
 		broker_send(b->sock, no, NULL, 0, &e);
-		_exit(1);
+		_exit(0);
 	}
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -78,15 +88,14 @@ enter_and_run(struct broker *b, struct broker_message *m, int *fds, int count, i
 	}
 	/* What is not the runner's holds nothing open. */
 	syscall(SYS_close_range, 3U, ~0U, 0U);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	_exit(0);
+	_exit(ended_well(pid) ? 0 : 1);
 }
 
 static void __attribute__((noreturn))
 serve(struct broker *b, struct broker_message *m, int *fds, int count)
 {
-	pid_t keeper, runner;
+	pid_t keeper, runner = -1;
+	bool good;
 	int pair[2];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -107,9 +116,10 @@ serve(struct broker *b, struct broker_message *m, int *fds, int count)
 	if (keeper > 0 && (runner = fork()) == 0)
 		enter_and_run(b, m, fds, count, pair[0]);
 	syscall(SYS_close_range, 3U, ~0U, 0U);
+	good = runner > 0 && ended_well(runner);
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
-	_exit(0);
+	_exit(good ? 0 : 1);
 }
 
 /* ---- the agent -------------------------------------------------------------------------- */
@@ -186,6 +196,18 @@ static int take_message(struct broker *b, pid_t *server)
 	return rc;
 }
 
+/* The agent waits for a word, and nobody else will say it. */
+static void tell_cut_off(const struct broker *b)
+{
+	static struct broker_message m;
+
+	m = (struct broker_message){ .word = BROKER_REFUSED };
+	m.size = (uint32_t)snprintf(m.text, sizeof(m.text),
+				    "a process of sckpt-broker was killed at work");
+	say("%s", m.text);
+	broker_send(b->sock, &m, NULL, 0, NULL);
+}
+
 static void live(struct broker *b, int slurmstepd)
 {
 	pid_t server = 0;
@@ -200,7 +222,8 @@ static void live(struct broker *b, int slurmstepd)
 		if (poll(p, 4, -1) < 0 && errno != EINTR)
 			return;
 		if (p[2].revents) {
-			waitpid(server, NULL, 0);
+			if (!ended_well(server))
+				tell_cut_off(b);
 			close_fd(&server_fd);
 			drop_dir(b);
 		}

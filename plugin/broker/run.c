@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -202,6 +203,18 @@ become_criu(const struct runner *r, char *argv[], char *envp[], int *fds)
 	_exit(127);
 }
 
+/* The node's was looked at by the plugin; this is the one that the step's mounts show. */
+static int look_at_program(const char *criu, struct err *e)
+{
+	struct stat st;
+
+	if (stat(criu, &st) < 0)
+		return err_sys(e, "cannot look at %s", criu);
+	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022))
+		return err_set(e, "%s is not root's alone", criu);
+	return 0;
+}
+
 static int start_criu(struct runner *r, int *fds, struct err *e)
 {
 	char **argv = criu_args(&r->run, r->b->criu, IMAGES, r->needs & ELEVATE_TCP);
@@ -209,6 +222,10 @@ static int start_criu(struct runner *r, int *fds, struct err *e)
 
 	if (!argv)
 		return err_set(e, "no memory to start criu");
+	if (look_at_program(r->b->criu, e) < 0) {
+		criu_args_free(argv);
+		return -1;
+	}
 	/* Root's: what criu believes of the kernel is not to be the user's word. */
 	criu_env(envp, "XDG_RUNTIME_DIR=" IMAGES);
 	r->criu = fork();

@@ -16,10 +16,10 @@
 #include "images.h"
 #include "step.h"
 
-/* TIME_WAIT lasts 60 s (TCP_TIMEWAIT_LEN, net/tcp.h), and its end is told to nobody. */
+/* TIME_WAIT lasts 60 s (TCP_TIMEWAIT_LEN, net/tcp.h), FIN_WAIT2 of nobody as long, and
+ * the end of neither is told to anybody. */
 #define WAIT_NS (INT64_C(65) * 1000000000)
 #define LOOK_NS 200000000
-#define TIME_WAIT 6 /* net/tcp_states.h */
 
 struct place {
 	int family, type;
@@ -66,7 +66,8 @@ static int try(const struct place *p)
 	return errno == EADDRINUSE || errno == EADDRNOTAVAIL ? errno : 0;
 }
 
-/* Does anybody have it, but connections that have ended? */
+/* Does anybody have it, but connections that have ended, which are no process's any more
+ * (inode 0: TIME_WAIT, FIN_WAIT and the like)? */
 static bool is_held(const char *path, unsigned port)
 {
 	cleanup_free char *text = NULL;
@@ -75,10 +76,12 @@ static bool is_held(const char *path, unsigned port)
 	if (file_read(AT_FDCWD, path, 256 << 20, &text, NULL) < 0)
 		return false;
 	for (rest = text; (line = strsep(&rest, "\n"));) {
-		unsigned its, state;
+		unsigned long inode;
+		unsigned its;
 
-		if (sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &its, &state) == 2 &&
-		    its == port && state != TIME_WAIT)
+		if (sscanf(line, " %*d: %*[0-9A-F]:%x %*[0-9A-F]:%*x %*x %*s %*s %*s %*s %*s %lu",
+			   &its, &inode) == 2 &&
+		    its == port && inode)
 			return true;
 	}
 	return false;

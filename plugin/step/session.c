@@ -180,7 +180,9 @@ static int ask_broker(struct session *s, const struct criu_run *run, struct err 
 	}
 	if (!run->failed && (s->stream = stream_adopt(pair[0], s->sink, s->source, e))) {
 		pair[0] = -1;
-		rc = broker_send(s->broker, m, fds, count, e);
+		rc = broker_send(s->broker, m, fds, count, NULL);
+		if (rc < 0)
+			err_set(e, "the step's sckpt-broker is gone, and its programs need more than CAP_CHECKPOINT_RESTORE: no checkpoint of them can be taken in this run of the job");
 	}
 out:
 	close_fd(&pair[0]);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """elevate=: what CAP_CHECKPOINT_RESTORE does not cover, by the broker."""
 import re
+import subprocess
 
 import pytest
 
@@ -228,6 +229,74 @@ def test_nothing_is_left(cluster):
     until("progress", lambda: ticks(job))
     assert not brokers(cluster, job.node)
     job.cancel()
+
+
+# Holds the keeper of images up as soon as there is one, kills one of them, and lets it go on.
+KILLER = """
+import os, signal, sys, time
+def processes():
+    found = {}
+    for pid in os.listdir("/proc"):
+        try:
+            if pid.isdigit():
+                s = dict(l.split(":\\t", 1) for l in open(f"/proc/{pid}/status").read().splitlines()
+                         if ":\\t" in l)
+                if s["Name"] in ("sckpt-broker", "criu"):
+                    found[int(pid)] = s
+        except (OSError, ValueError, KeyError):
+            pass
+    return found
+print("ready", flush=True)
+while True:
+    found = processes()
+    keepers = [p for p, s in found.items() if s["Seccomp"] == "2" and s["Name"] != "criu"]
+    if keepers:
+        break
+os.kill(keepers[0], signal.SIGSTOP)
+end = time.time() + 5
+while time.time() < end:
+    found = processes()
+    roles = {"keeper": keepers[0]}
+    for p, s in found.items():
+        parent = int(s["PPid"])
+        if s["Name"] == "criu":
+            roles["criu"] = p
+        elif len(s["NSpid"].split()) > 1:
+            roles["runner"] = p
+        elif parent not in found:
+            roles["broker"] = p
+    roles["server"] = int(found[keepers[0]]["PPid"])
+    if sys.argv[1] in roles:
+        break
+os.kill(roles[sys.argv[1]], signal.SIGKILL)
+os.kill(keepers[0], signal.SIGCONT)
+print("killed", flush=True)
+"""
+
+
+@pytest.mark.parametrize("role", ["keeper", "runner", "server", "broker", "criu"])
+def test_killed_at_work(cluster, role):
+    """The program runs on, somebody says so, and the next checkpoint is as good as ever, but
+    for the broker's own death."""
+    cluster.conf(SECCOMP)
+    job = submit(cluster, "/shared/subject/sandbox 600")
+    until("progress", lambda: ticks(job))
+    (cluster.shared / "killer.py").write_text(KILLER)
+    with subprocess.Popen([COMMAND, "run", job.node, "--", "timeout", "30", "python3",
+                           "/shared/killer.py", role], stdout=subprocess.PIPE, text=True) as killer:
+        assert killer.stdout.readline() == "ready\n"
+        done = cluster.run("n1", f"sckpt create {job.number}", check=False)
+        assert killer.stdout.readline() == "killed\n"
+    assert done.returncode and "sckpt: " in done.stderr, done.stderr
+    at = ticks(job)[-1]
+    until("progress", lambda: ticks(job)[-1] > at + 5)
+    done = cluster.run("n1", f"sckpt create {job.number}", check=False)
+    if role == "broker":
+        assert "sckpt-broker is gone" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+    job.cancel()
+    job.wait_end()
 
 
 def test_who_restored_programs_are(cluster):
