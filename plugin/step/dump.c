@@ -531,8 +531,12 @@ static int dump(struct saving *s, struct err *e)
 
 	session.broker = s->broker = elevate_broker(s->step);
 	s->start = clock_ns(CLOCK_MONOTONIC);
+	if (own_criu_wait(s->step->root, &s->order, e) < 0)
+		return -1;
+	/* What that took is not of order.us any more. */
+	s->start = clock_ns(CLOCK_MONOTONIC);
 	s->at_us = clock_ns(CLOCK_REALTIME) / 1000;
-	if (own_criu_wait(s->step->root, &s->order, e) < 0 || begin(s, e) < 0)
+	if (begin(s, e) < 0)
 		return -1;
 	tell(s, STATUS_FREEZING, "");
 	sink = image_writer_sink(s->writer);
