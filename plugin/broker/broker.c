@@ -108,8 +108,7 @@ serve(struct broker *b, struct broker_message *m, int *fds, int count)
 			close(fds[i]);
 		close(b->sock);
 		close(b->images);
-		close(b->agent_fd);
-		keep(b->dir, b->uid, m->word == BROKER_RESTORE, fds[0], pair[1]);
+		keep(b, m->word == BROKER_RESTORE, fds[0], pair[1]);
 	}
 	close(pair[1]);
 	close(fds[0]);

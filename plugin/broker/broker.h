@@ -5,7 +5,7 @@
  *
  *   broker    (broker.c) waits for the agent's requests, beside slurmstepd;
  *   keeper    (keep.c) for one request: all images pass through it, but for the
- *             contents of memory; no capability, and a seccomp filter;
+ *             contents of memory; in the step's cgroups; no capability, and a seccomp filter;
  *   runner    (run.c) for one request: inside of the step's namespaces and cgroups
  *             (enter.c); starts criu, and is what criu's hook asks.
  *
@@ -111,8 +111,9 @@ int keep_put(int fd, enum keep_word word, const void *data, size_t size, struct 
 /* data: malloc'ed, with a NUL behind it. 0: the other side is gone. */
 int keep_get(int fd, enum keep_word *word, char **data, size_t *size, struct err *e);
 
-/* The keeper. dir: where criu connects, as user uid; agent: the stream to the agent. */
-void keep(const char *dir, uid_t uid, bool restore, int agent, int runner) __attribute__((noreturn));
+/* The keeper; agent: the stream to the agent. */
+void keep(const struct broker *b, bool restore, int agent, int runner)
+	__attribute__((noreturn));
 
 /* ---- run.c ------------------------------------------------------------------------------- */
 

@@ -27,7 +27,9 @@
 /* Of one image that is kept in memory: of files that were deleted, most of all. */
 #define IMAGE_MOST (UINT64_C(1) << 30)
 
+/* An image that criu has open. */
 struct kept {
+	size_t image; /* in the statement's list */
 	gcry_md_hd_t md;
 	int to; /* dump: a pipe to the agent */
 	uint8_t *data; /* restore */
@@ -37,9 +39,30 @@ struct kept {
 struct keeper {
 	int agent, runner;
 	struct statement s;
-	struct kept *kept; /* of each of s.list */
-	size_t room;
+	size_t room; /* of s.list */
+	struct kept *kept; /* of each that was opened: a handle is a place in it */
+	size_t count, kept_room;
 };
+
+static int new_handle(struct keeper *k, size_t image, struct err *e)
+{
+	if (k->count == k->kept_room) {
+		size_t room = k->kept_room ? k->kept_room * 2 : 256;
+		struct kept *more = realloc(k->kept, room * sizeof(*more));
+
+		if (!more)
+			return err_set(e, "no memory for images");
+		k->kept = more;
+		k->kept_room = room;
+	}
+	k->kept[k->count] = (struct kept){ .image = image, .to = -1 };
+	return (int)k->count++;
+}
+
+static struct stated *stated_of(const struct keeper *k, int handle)
+{
+	return &k->s.list[k->kept[handle].image];
+}
 
 /* ---- words between runner and keeper ------------------------------------------------- */
 
@@ -213,22 +236,16 @@ static int remember(struct keeper *k, const char *name, struct err *e)
 	if (k->s.count == k->room) {
 		size_t room = k->room ? k->room * 2 : 256;
 		struct stated *list = realloc(k->s.list, room * sizeof(*list));
-		struct kept *kept;
 
-		if (list)
-			k->s.list = list;
-		kept = realloc(k->kept, room * sizeof(*kept));
-		if (kept)
-			k->kept = kept;
-		if (!list || !kept)
+		if (!list)
 			return err_set(e, "no memory for images");
+		k->s.list = list;
 		k->room = room;
 	}
 	at = &k->s.list[k->s.count];
 	*at = (struct stated){ .pages = is_pages(name) };
 	strcpy(at->name, name);
-	k->kept[k->s.count] = (struct kept){ .to = -1 };
-	return (int)k->s.count++;
+	return new_handle(k, k->s.count++, e);
 }
 
 static int dump_open(void *arg, const char *name, struct err *e)
@@ -238,7 +255,7 @@ static int dump_open(void *arg, const char *name, struct err *e)
 
 	if (handle < 0 || ask_image(k, name, e) < 0)
 		return -1;
-	if (k->s.list[handle].pages)
+	if (stated_of(k, handle)->pages)
 		return handle;
 	if (gcry_md_open(&k->kept[handle].md, GCRY_MD_SHA256, 0))
 		return err_set(e, "no memory for a digest");
@@ -254,7 +271,7 @@ static int hand_on(void *arg, int handle, int pipe, struct err *e)
 {
 	const struct keeper *k = arg;
 
-	if (!k->s.list[handle].pages)
+	if (!stated_of(k, handle)->pages)
 		return 0;
 	if (pass_pipe(k, pipe, e) < 0)
 		return -1;
@@ -274,8 +291,8 @@ static int dump_pour(void *arg, int handle, int pipe, struct err *e)
 	if (n == 0)
 		return 0;
 	gcry_md_write(kept->md, piece, (size_t)n);
-	k->s.list[handle].size += (uint64_t)n;
-	if (k->s.list[handle].size > IMAGE_MOST)
+	stated_of(k, handle)->size += (uint64_t)n;
+	if (stated_of(k, handle)->size > IMAGE_MOST)
 		return err_set(e, "a file of more than 1 GiB was deleted while it is open: close it");
 	return write_all(kept->to, piece, (size_t)n, e) < 0 ? -1 : 1;
 }
@@ -286,8 +303,8 @@ static int dump_close(void *arg, int handle, struct err *e)
 	struct kept *kept = &k->kept[handle];
 
 	(void)e;
-	memcpy(k->s.list[handle].sha256, gcry_md_read(kept->md, GCRY_MD_SHA256),
-	       sizeof(k->s.list[handle].sha256));
+	memcpy(stated_of(k, handle)->sha256, gcry_md_read(kept->md, GCRY_MD_SHA256),
+	       sizeof(stated_of(k, handle)->sha256));
 	gcry_md_close(kept->md);
 	close_fd(&kept->to);
 	return 0;
@@ -326,38 +343,36 @@ static int restore_open(void *arg, const char *name, struct err *e)
 {
 	struct keeper *k = arg;
 	uint8_t digest[32];
+	uint64_t size;
 	size_t i = 0;
-	int rc;
+	int handle, rc;
 
 	while (i < k->s.count && strcmp(k->s.list[i].name, name))
 		i++;
 	if (i == k->s.count)
 		return -2;
+	if ((handle = new_handle(k, i, e)) < 0)
+		return -1;
 	if (k->s.list[i].pages) {
 		if (ask_image(k, name, e) < 0 || (rc = hear_reply(k, e)) < 0)
 			return -1;
-		return rc ? (int)i : err_set(e, "%s is missing", name);
+		return rc ? handle : err_set(e, "%s is missing", name);
 	}
-	/* Criu may open it again. */
-	if (!k->kept[i].data) {
-		uint64_t size;
-
-		if (fetch(k, name, k->s.list[i].size, &k->kept[i].data, &size, e) < 0)
-			return -1;
-		image_sha256(k->kept[i].data, size, digest);
-		if (size != k->s.list[i].size ||
-		    memcmp(digest, k->s.list[i].sha256, sizeof(digest)))
-			return err_set(e, "%s is not what was sealed: it was changed", name);
-	}
-	k->kept[i].at = 0;
-	return (int)i;
+	if (fetch(k, name, k->s.list[i].size, &k->kept[handle].data, &size, e) < 0)
+		return -1;
+	image_sha256(k->kept[handle].data, size, digest);
+	if (size != k->s.list[i].size ||
+	    memcmp(digest, k->s.list[i].sha256, sizeof(digest)))
+		return err_set(e, "%s is not what was sealed: it was changed", name);
+	return handle;
 }
 
 static int restore_pour(void *arg, int handle, int pipe, struct err *e)
 {
 	struct keeper *k = arg;
 	struct kept *kept = &k->kept[handle];
-	uint64_t left = k->s.list[handle].size - kept->at;
+	const uint64_t size = stated_of(k, handle)->size;
+	uint64_t left = size - kept->at;
 	ssize_t n;
 
 	if (!left)
@@ -368,13 +383,15 @@ static int restore_pour(void *arg, int handle, int pipe, struct err *e)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 1 : err_sys(e, "criu's stream broke");
 	kept->at += (uint64_t)n;
-	return kept->at < k->s.list[handle].size;
+	return kept->at < size;
 }
 
 static void restore_close(void *arg, int handle)
 {
-	(void)arg;
-	(void)handle;
+	struct keeper *k = arg;
+
+	free(k->kept[handle].data);
+	k->kept[handle].data = NULL;
 }
 
 /* What was sealed, from the agent; the runner says whether it counts. */
@@ -394,8 +411,6 @@ static int learn(struct keeper *k, struct err *e)
 	/* The statement comes back, without its seal. */
 	if (rc == 0 || word != KEEP_GOOD || statement_parse(answer, &k->s) < 0)
 		return err_set(e, "the list of images is not sealed");
-	if (!(k->kept = calloc(k->s.count + 1, sizeof(*k->kept))))
-		return err_set(e, "no memory for images");
 	return 0;
 }
 
@@ -453,7 +468,7 @@ static int serve(struct keeper *k, struct stream *stream, bool restore, struct e
 	}
 }
 
-void keep(const char *dir, uid_t uid, bool restore, int agent, int runner)
+void keep(const struct broker *b, bool restore, int agent, int runner)
 {
 	/* The runner fills in the rest. */
 	struct keeper k = { .agent = agent, .runner = runner, .s = { .cluster = "-" } };
@@ -468,11 +483,12 @@ void keep(const char *dir, uid_t uid, bool restore, int agent, int runner)
 	umask(0); /* only criu gets to where the socket is */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	image_sha256("", 0, digest); /* the library is ready then */
-	stream = restore ? stream_open(dir, NULL, &source, &e) :
-			   stream_open(dir, &sink, NULL, &e);
+	stream = restore ? stream_open(b->dir, NULL, &source, &e) :
+			   stream_open(b->dir, &sink, NULL, &e);
 	if (stream)
-		stream_pass_on(stream, uid, hand_on);
-	if (!stream || caps_none(&e) < 0 || filter(&e) < 0 ||
+		stream_pass_on(stream, b->uid, hand_on);
+	/* Images may be large, and what is kept of them is of the step's memory. */
+	if (!stream || enter_groups(b, &e) < 0 || caps_none(&e) < 0 || filter(&e) < 0 ||
 	    (restore && learn(&k, &e) < 0) ||
 	    keep_put(runner, KEEP_READY, NULL, 0, &e) < 0 ||
 	    serve(&k, stream, restore, &e) < 0) {
