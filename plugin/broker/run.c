@@ -123,6 +123,19 @@ static int check_seal(struct runner *r, char *image, size_t size, bool *elsewher
 	return rc < 0 ? -1 : keep_put(r->keeper, KEEP_GOOD, text, strlen(text), e);
 }
 
+/* Its next word, which is not that it has failed. */
+static int hear_keeper(const struct runner *r, enum keep_word *word, char **data,
+		       size_t *size, struct err *e)
+{
+	int rc = keep_get(r->keeper, word, data, size, e);
+
+	if (rc == 0)
+		return err_set(e, "the keeper of images has ended");
+	if (rc > 0 && *word == KEEP_FAILED)
+		return err_set(e, "%s", *data);
+	return rc < 0 ? -1 : 0;
+}
+
 /* Until criu may connect. */
 static int await_keeper(struct runner *r, bool *elsewhere, struct err *e)
 {
@@ -130,16 +143,11 @@ static int await_keeper(struct runner *r, bool *elsewhere, struct err *e)
 		cleanup_free char *data = NULL;
 		enum keep_word word;
 		size_t size;
-		int rc = keep_get(r->keeper, &word, &data, &size, e);
 
-		if (rc < 0)
+		if (hear_keeper(r, &word, &data, &size, e) < 0)
 			return -1;
-		if (rc == 0)
-			return err_set(e, "the keeper of images has ended");
 		if (word == KEEP_READY)
 			return 0;
-		if (word == KEEP_FAILED)
-			return err_set(e, "%s", data);
 		if (word == KEEP_VOUCH && check_seal(r, data, size, elsewhere, e) < 0)
 			return -1;
 	}
@@ -150,14 +158,9 @@ static int take_from_keeper(struct runner *r, struct err *e)
 	cleanup_free char *data = NULL;
 	enum keep_word word;
 	size_t size;
-	int rc = keep_get(r->keeper, &word, &data, &size, e);
 
-	if (rc < 0)
+	if (hear_keeper(r, &word, &data, &size, e) < 0)
 		return -1;
-	if (rc == 0)
-		return err_set(e, "the keeper of images has ended");
-	if (word == KEEP_FAILED)
-		return err_set(e, "%s", data);
 	if (word == KEEP_LIST)
 		return seal(r, data, e);
 	r->vouched |= word == KEEP_DONE;

@@ -57,11 +57,13 @@ class Field(Cluster):
         (self.shared / "ckpt").chmod(0o1777)
         self.conf("dir=/shared/ckpt\n" + conf)
 
-    def saved(self, user="user2", options="", end=True, wrap="sleep 300", store=None):
+    def saved(self, user="user2", options="", end=True, wrap="sleep 300", store=None, ready=None):
         """A job of the user's with a checkpoint, which has ended."""
         job = self.submit("--wrap", wrap, options=f"--requeue --checkpoint -w n1 {options}",
                           user=user)
         job.wait_running()
+        if ready:
+            job.wait_output(ready)
         where = f"--dir {store} " if store else ""
         for n in range(20):
             done = self.run("n1", f"sckpt create {where}{job.number}", user=user, check=False)

@@ -32,8 +32,7 @@ def system_log(c, node=NODE):
 
 def sandboxed(c, user="user1"):
     """A checkpoint of the broker's, of a job that has ended."""
-    job = c.saved(user, wrap=f"exec {SANDBOX} 600")
-    return job
+    return c.saved(user, wrap=f"exec {SANDBOX} 600", ready="^tick 1$")
 
 
 def restarts(c, job, user="user1"):
@@ -97,7 +96,7 @@ def forged(c):
 def unvouched(c):
     # Under seccomp it would kill itself in the middle of its restore.
     c.conf("elevate=tcp\n")
-    job = c.saved("user1", wrap="exec python3 /shared/subject/pair.py 600")
+    job = c.saved("user1", wrap="exec python3 /shared/subject/pair.py 600", ready="^round 1$")
     c.run(NODE, f"rm -rf ex; sckpt export {job.number} ex; mv ex/sckpt-broker.img ex/other.img; "
           f"sed -i 's/sckpt-broker.img/other.img/' ex/sckpt.json; python3 {INSIDE}/forge.py ex ambient; "
           "sckpt import ex --force")
