@@ -123,9 +123,9 @@ def given_away(c):
     c.run(NODE, f"rm -rf /tmp/ex; sckpt export {theirs.number} /tmp/ex && chmod -R a+rX /tmp/ex", user="user2")
     try:
         # Into a job of user1's, as far as user1 can say so.
-        c.run(NODE, f"rm -rf ex mine; cp -r /tmp/ex ex; sckpt export {mine.number} mine; "
+        c.run(NODE, f"rm -rf ex mine; cp -r /tmp/ex ex; sckpt export {mine.number} mine; cp mine/output.* ex/; "
               "python3 -c \"import json; m = json.load(open('ex/sckpt.json')); n = json.load(open('mine/sckpt.json')); "
-              "[m.__setitem__(k, n[k]) for k in ('job', 'uid', 'command', 'origin', 'needs') if k in n]; "
+              "[m.__setitem__(k, n[k]) for k in ('job', 'uid', 'command', 'origin', 'needs', 'streams') if k in n]; "
               f"json.dump(m, open('ex/sckpt.json', 'w'))\"; {FIT}; sckpt import ex --force")
         said = restarts(c, mine)
     finally:
