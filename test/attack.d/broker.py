@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from attack import INSIDE, attack, must_not
-from cluster import COMMAND, until
+from cluster import COMMAND, Job, until
 
 NODE = "n1"
 SANDBOX = "/shared/subject/sandbox"
@@ -46,6 +46,11 @@ def restarts(c, job, user="user1"):
     said = until("the restart", over)
     for line in c.run(NODE, f"python3 {INSIDE}/sampler.py 0 1001", user="root").stdout.splitlines():
         must_not(line.startswith("MORE"), line)
+    if said is not True:
+        held = Job(c, new, user, c.home(user))
+        # Before that it would be held after its end.
+        until("it to be held", lambda: held.state == ["PENDING"] and
+              held.record()["priority"]["number"] == 0)
     c.ctl(f"scancel {new}", check=False)
     must_not(said is True, "it was restored")
     return next(x for x in said.splitlines() if "cannot go on" in x)
@@ -123,7 +128,7 @@ def given_away(c):
     c.run(NODE, f"rm -rf /tmp/ex; sckpt export {theirs.number} /tmp/ex && chmod -R a+rX /tmp/ex", user="user2")
     try:
         # Into a job of user1's, as far as user1 can say so.
-        c.run(NODE, f"rm -rf ex mine; cp -r /tmp/ex ex; sckpt export {mine.number} mine; cp mine/output.* ex/; "
+        c.run(NODE, f"rm -rf ex mine; cp -r /tmp/ex ex; sckpt export {mine.number} mine; cp mine/sckpt.output.* ex/; "
               "python3 -c \"import json; m = json.load(open('ex/sckpt.json')); n = json.load(open('mine/sckpt.json')); "
               "[m.__setitem__(k, n[k]) for k in ('job', 'uid', 'command', 'origin', 'needs', 'streams') if k in n]; "
               f"json.dump(m, open('ex/sckpt.json', 'w'))\"; {FIT}; sckpt import ex --force")
