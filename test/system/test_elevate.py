@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """elevate=: what CAP_CHECKPOINT_RESTORE does not cover, by the broker."""
+import pathlib
 import re
 import subprocess
 
@@ -318,3 +319,23 @@ def test_who_restored_programs_are(cluster):
         agent = cluster.run(job.node, "cat /proc/$(pgrep -x sckpt-agent)/cgroup", user="root").stdout
         assert cluster.run(job.node, f"cat /proc/{pid}/cgroup", user="root").stdout == agent
     job.cancel()
+
+
+def yama():
+    path = pathlib.Path("/proc/sys/kernel/yama/ptrace_scope")
+    return int(path.read_text()) if path.exists() else 0
+
+
+@pytest.mark.skipif(not yama(), reason="kernel.yama.ptrace_scope is not 1 here: test/vm --yama 1")
+def test_yama(cluster):
+    """Where processes may not trace each other: refused by name, or the broker does it."""
+    done = cluster.run("n1", "srun -n1 --checkpoint true")
+    assert "kernel.yama.ptrace_scope is 1 on this node" in done.stderr
+    cluster.conf("elevate=ptrace\n")
+    (cluster.home() / "listen.py").write_text(LISTEN.format(address="127.0.0.1", lines=200))
+    job = submit(cluster, "python3 listen.py")
+    job.wait_output("^line 3$", 200)
+    job.preempt()
+    until("the restore", lambda: "restored from checkpoint 1 " in err(job), 200)
+    assert job.wait_end(300) == ["COMPLETED"]
+    assert ticks(job, "line") == list(range(1, 201))
