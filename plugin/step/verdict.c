@@ -226,10 +226,15 @@ static int go_on_from(struct supervisor *s, struct control *verdict,
 /* Nothing is lost, nothing is started, and the owner decides. */
 static void hold(struct supervisor *s, const char *why)
 {
+	struct job_facts facts;
 	struct err e = { "" };
 
 	say(SAYS "step %u.%s cannot go on: %s", s->spec.job, s->spec.step, why);
 	notify(s, why);
+	job_ask(s->spec.job, &facts, NULL);
+	/* Slurm would put back what its owner has ended meanwhile. */
+	if (facts.answered && facts.cancelled)
+		return;
 	if (job_requeue_hold(s->spec.job, &e) < 0)
 		say(SAYS "and the job could not be held: %s", e.text);
 	else if (*s->spec.from && s->spec.restart <= 0)
@@ -365,7 +370,8 @@ static bool go_elsewhere(const struct supervisor *s, const char *why,
 
 	job_ask(spec->job, &facts, NULL);
 	/* One that must run here would never start. */
-	if (!facts.answered || !facts.batch || !facts.requeue || *facts.required)
+	if (!facts.answered || !facts.batch || !facts.requeue || facts.cancelled ||
+	    *facts.required)
 		return false;
 	/* Nodes cannot be excluded before it is queued. */
 	if (job_requeue_hold(spec->job, &e) < 0)
