@@ -199,7 +199,7 @@ static int hear_broker(struct session *s, bool given_up, struct err *e)
 	if (rc <= 0) {
 		free(m);
 		s->ended = true;
-		return err_set(e, "the broker is gone: its last words are in the node's log");
+		return err_set(e, "the step's sckpt-broker is gone: the node's system log may say why");
 	}
 	rc = 0;
 	switch (m->word) {
