@@ -260,16 +260,14 @@ os.kill(keepers[0], signal.SIGSTOP)
 end = time.time() + 5
 while time.time() < end:
     found = processes()
-    roles = {"keeper": keepers[0]}
+    # The broker of a job before may still be there.
+    server = int(found[keepers[0]]["PPid"])
+    roles = {"keeper": keepers[0], "server": server, "broker": int(found[server]["PPid"])}
     for p, s in found.items():
-        parent = int(s["PPid"])
         if s["Name"] == "criu":
             roles["criu"] = p
         elif len(s["NSpid"].split()) > 1:
             roles["runner"] = p
-        elif parent not in found:
-            roles["broker"] = p
-    roles["server"] = int(found[keepers[0]]["PPid"])
     if sys.argv[1] in roles:
         break
 os.kill(roles[sys.argv[1]], signal.SIGKILL)
