@@ -211,3 +211,38 @@ def inside(c):
     must_not(done.returncode == 0, "a process in a user namespace of its own was dumped")
     job.cancel()
     return done.stderr.strip().splitlines()[-1][:150]
+
+
+@attack("the agent and its whole step in a mount namespace of the user's, which shows criu another hook")
+def namespaces(c):
+    c.conf("elevate=seccomp\n")
+    # Where the user may write; criu would run it with what it has itself.
+    c.run(NODE, "printf '#!/bin/sh\\ngrep Cap /proc/self/status >>~user1/won\\n' >hook; chmod 755 hook")
+    with system_log(c) as lines:
+        job = c.submit("--wrap", f"exec python3 {INSIDE}/puppet.py namespaces $PWD/hook {SANDBOX} 600",
+                       options=f"--requeue --checkpoint -w {NODE} -e err")
+        until("the move", lambda: "tick 3" in job.text(), 60)
+        done = c.run(NODE, f"sckpt create {job.number}", check=False)
+        job.cancel()
+        job.wait_end()
+    won = c.home("user1") / "won"
+    must_not(won.exists(), "the user's hook was run: " + (won.read_text() if won.exists() else ""))
+    said = done.stderr.strip().splitlines()[-1]
+    assert "is in a namespace of its own (user)" in said, done.stderr
+    assert any("is in a namespace of its own (user)" in x for x in lines), lines
+    return said[:150]
+
+
+@attack("a dump for which criu needs nothing more, and could be traced by the user")
+def needless(c):
+    c.conf("elevate=seccomp\n")
+    job = c.submit("--wrap", f"exec python3 {INSIDE}/puppet.py needless",
+                   options=f"--requeue --checkpoint -w {NODE} -e err")
+    until("all to be said", lambda: "said all" in job.text(), 60)
+    out = job.text()
+    job.cancel()
+    job.wait_end()
+    must_not("had criu" in out, out)
+    said = [x for x in out.splitlines() if x.startswith("denied criu: ")]
+    assert said, out
+    return f"criu has a capability that no process of the user's has all the same: {said[0]}"
