@@ -58,8 +58,8 @@ def restarts(c, job, user="user1"):
 
 # What is done to the exported images, and what has to stop it.
 RESEAL = ("import hashlib, re, subprocess; p = 'ex/sckpt-broker.img'; t = open(p).read().partition('\\n')[2]; "
-          "t = re.sub(r'image (core-1001.img) .*', lambda m: 'image %s %d %s' % (m[1], len(d), hashlib.sha256(d).hexdigest()), t) "
-          "if (d := open('ex/core-1001.img', 'rb').read()) else t; "
+          "t = re.sub('image (core-[0-9]+.img) .*', lambda m: 'image %s %d %s' % (m[1], "
+          "len(d := open('ex/' + m[1], 'rb').read()), hashlib.sha256(d).hexdigest()), t); "
           "h = hashlib.sha256(t.encode()).digest(); "
           "s = subprocess.run(['munge'], input=h, capture_output=True).stdout.decode().strip(); "
           "open(p, 'w').write(s + '\\n' + t)")
@@ -246,3 +246,16 @@ def needless(c):
     said = [x for x in out.splitlines() if x.startswith("denied criu: ")]
     assert said, out
     return f"criu has a capability that no process of the user's has all the same: {said[0]}"
+
+
+@attack("capabilities in images that criu was made to believe by its parasite, and root has sealed")
+def believed(c):
+    c.conf("elevate=seccomp,tcp\n")
+    job = sandboxed(c)
+    c.run(NODE, f"rm -rf ex; sckpt export {job.number} ex; python3 {INSIDE}/forge.py ex more")
+    # As the broker would have done, with what criu gave it.
+    c.run(NODE, f"cd ~user1 && python3 -c \"{RESEAL}\"", user="root")
+    c.run(NODE, f"{FIT}; sckpt import ex --force")
+    said = restarts(c, job)
+    assert "an image would give its process capabilities that it cannot have had" in said, said
+    return said[:150]
