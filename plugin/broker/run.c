@@ -310,6 +310,9 @@ static int serve(struct runner *r, struct err *e)
 		if (p[0].revents && answer_hook(r, e) < 0)
 			return -1;
 	}
+	/* Where it failed because the keeper did: that has said why before it left criu alone. */
+	if (r->status && poll(&(struct pollfd){ r->keeper, POLLIN, 0 }, 1, 0) > 0)
+		return take_from_keeper(r, e);
 	return 0;
 }
 
