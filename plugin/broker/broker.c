@@ -145,14 +145,25 @@ static bool is_agent(const struct broker *b, const struct ucred *from)
 static void take_hello(struct broker *b, const struct ucred *from)
 {
 	const struct broker_message yes = { .word = BROKER_GRANTED, .value = b->allowed };
+	struct pollfd p = { .events = POLLIN };
+	struct err e = { "" };
 
 	if (b->agent || !is_agent(b, from)) {
 		say("process %d of user id %u is not the step's agent, and is not heard",
 		    from->pid, from->uid);
 		return;
 	}
+	/* Of that process, if it still lives behind them. */
 	if ((b->agent_fd = pidfd(from->pid)) < 0)
 		return;
+	p.fd = b->agent_fd;
+	if (keep_namespaces(b, from->pid, &e) < 0 || poll(&p, 1, 0) != 0) {
+		say("the step's agent cannot be heard: %s", *e.text ? e.text : "it has ended");
+		for (int i = 0; i < SPACES; i++)
+			close_fd(&b->spaces[i]);
+		close_fd(&b->agent_fd);
+		return;
+	}
 	b->agent = from->pid;
 	broker_send(b->sock, &yes, NULL, 0, NULL);
 }

@@ -14,10 +14,16 @@
 #ifndef BROKER_H
 #define BROKER_H
 
+#include <linux/capability.h>
 #include <sys/types.h>
 
 #include "sckpt/broker.h"
 #include "sckpt/criu.h"
+
+#define SPACES 6
+
+/* What a process of the step may have. */
+#define ALLOWED_CAPS (UINT64_C(1) << CAP_CHECKPOINT_RESTORE)
 
 struct broker {
 	uint32_t job;
@@ -27,6 +33,7 @@ struct broker {
 	int sock; /* the agent's other end */
 	pid_t agent; /* 0: not known yet */
 	int agent_fd; /* pidfd */
+	int spaces[SPACES]; /* its namespaces when it greeted; -1: the kernel has none such */
 	int images; /* directory of criu's socket, open */
 	char dir[128]; /* its path, outside */
 };
@@ -42,7 +49,9 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Nothing but what criu and its start need. */
 int caps_cut(struct err *e);
 int caps_none(struct err *e);
-/* Into the cgroups of the agent, onto its CPUs; then into its namespaces. */
+/* At the greeting: later the agent may be where its user wants it. */
+int keep_namespaces(struct broker *b, pid_t agent, struct err *e);
+/* Into the cgroups of the agent, onto its CPUs; then into the namespaces that were kept. */
 int enter_groups(const struct broker *b, struct err *e);
 int enter_namespaces(const struct broker *b, struct err *e);
 /* What it does with files from here on it does as the user. */
@@ -87,6 +96,11 @@ char *statement_text(const struct statement *s);
 int statement_parse(const char *text, struct statement *s);
 void statement_free(struct statement *s);
 bool statement_name_good(const char *name);
+
+/* ---- creds.c: what an image would make of its process ------------------------------- */
+
+/* A core-*.img: -1 when its process would have more capabilities than ALLOWED_CAPS. Pure. */
+int creds_look(const uint8_t *image, size_t size, struct err *e);
 
 /* ---- asked.c --------------------------------------------------------------------------- */
 

@@ -242,18 +242,42 @@ int enter_groups(const struct broker *b, struct err *e)
 
 /* ---- namespaces ------------------------------------------------------------------------ */
 
+/*
+ * What criu is loaded from is in the mount namespace. The user can have the agent enter one of
+ * their own making, in a user namespace of theirs; so those count that the plugin made.
+ */
+static const struct {
+	const char *name;
+	int kind;
+} spaces[SPACES] = {
+	/* What its children are in: before Linux 6.3 exec does not bring it there itself. */
+	{ "time_for_children", CLONE_NEWTIME },
+	{ "pid", CLONE_NEWPID },
+	{ "ipc", CLONE_NEWIPC },
+	{ "uts", CLONE_NEWUTS },
+	{ "net", CLONE_NEWNET },
+	{ "mnt", CLONE_NEWNS },
+};
+
+int keep_namespaces(struct broker *b, pid_t agent, struct err *e)
+{
+	for (int i = 0; i < SPACES; i++)
+		b->spaces[i] = -1;
+	for (int i = 0; i < SPACES; i++) {
+		char file[64];
+
+		snprintf(file, sizeof(file), "/proc/%d/ns/%s", agent, spaces[i].name);
+		b->spaces[i] = open(file, O_RDONLY | O_CLOEXEC);
+		if (b->spaces[i] < 0 && spaces[i].kind != CLONE_NEWTIME)
+			return err_sys(e, "cannot open %s", file);
+	}
+	return 0;
+}
+
 int enter_namespaces(const struct broker *b, struct err *e)
 {
-	char file[64];
-	cleanup_fd int time_fd = -1;
-
-	/* What its children are in: before Linux 6.3 exec does not bring it there itself. */
-	snprintf(file, sizeof(file), "/proc/%d/ns/time_for_children", b->agent);
-	time_fd = open(file, O_RDONLY | O_CLOEXEC);
-	if ((time_fd >= 0 && setns(time_fd, CLONE_NEWTIME) < 0) ||
-	    setns(b->agent_fd, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
-				       CLONE_NEWNET) < 0 ||
-	    chdir("/") < 0)
-		return err_sys(e, "cannot enter the step's namespaces");
-	return 0;
+	for (int i = 0; i < SPACES; i++)
+		if (b->spaces[i] >= 0 && setns(b->spaces[i], spaces[i].kind) < 0)
+			return err_sys(e, "cannot enter the step's namespaces");
+	return chdir("/") < 0 ? err_sys(e, "cannot enter the step's namespaces") : 0;
 }

@@ -364,6 +364,8 @@ static int restore_open(void *arg, const char *name, struct err *e)
 	if (size != k->s.list[i].size ||
 	    memcmp(digest, k->s.list[i].sha256, sizeof(digest)))
 		return err_set(e, "%s is not what was sealed: it was changed", name);
+	if (!strncmp(name, "core-", 5) && creds_look(k->kept[handle].data, size, e) < 0)
+		return -1;
 	return handle;
 }
 

@@ -17,8 +17,6 @@
 
 #include "broker.h"
 
-#define ALLOWED_CAPS (UINT64_C(1) << CAP_CHECKPOINT_RESTORE)
-
 struct process {
 	pid_t pid, parent;
 	bool ours; /* below the root */
@@ -166,7 +164,7 @@ static int look_at_threads(struct look *l, const struct process *p, struct err *
 	return rc;
 }
 
-/* Those of the agent, all of them. */
+/* Those that the broker has entered, all of them, and its user namespace: the agent may have others. */
 static int look_at_namespaces(const struct process *p, struct err *e)
 {
 	static const char *const kinds[] = { "user", "pid", "pid_for_children", "mnt", "net",
@@ -178,7 +176,7 @@ static int look_at_namespaces(const struct process *p, struct err *e)
 		snprintf(path, sizeof(path), "/proc/%d/ns/%s", p->pid, kinds[i]);
 		if (readlink(path, its, sizeof(its) - 1) < 0)
 			continue; /* a zombie has none */
-		snprintf(path, sizeof(path), "/proc/1/ns/%s", kinds[i]);
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", kinds[i]);
 		if (readlink(path, ours, sizeof(ours) - 1) < 0 || strcmp(its, ours))
 			return err_set(e, "%s[%d] is in a namespace of its own (%s): run it without its sandbox or container",
 				       p->name, p->pid, kinds[i]);

@@ -82,13 +82,14 @@ static int seal(struct runner *r, const char *list, struct err *e)
 	/* Frozen: nothing of it changes any more. */
 	if (look_at_tree(r->b, &needs, e) < 0)
 		return -1;
-	if (needs & ~r->b->allowed)
-		return err_set(e, "it needs more than the admin allows (elevate=)");
+	/* It would say of images that criu wrote with less what they are to be restored with. */
+	if (needs & ~r->needs)
+		return err_set(e, "it needs more than when criu began: it has changed meanwhile");
 	if (statement_parse(list, &s) < 0)
 		return err_set(e, "the images are not understood");
 	snprintf(s.cluster, sizeof(s.cluster), "%s", r->b->cluster);
 	s.uid = r->b->uid;
-	s.needs = needs;
+	s.needs = r->needs;
 	text = statement_text(&s);
 	statement_free(&s);
 	if (text && (credential = seal_make(text, strlen(text), e)) &&
@@ -115,6 +116,8 @@ static int check_seal(struct runner *r, char *image, size_t size, bool *elsewher
 	r->needs = s.needs | look_at_node();
 	if (s.uid != r->b->uid)
 		rc = err_set(e, "the checkpoint is of user id %u", s.uid);
+	else if (!s.needs)
+		rc = err_set(e, "the list of images is not one of the broker's");
 	else if (strcmp(s.cluster, r->b->cluster))
 		rc = err_set(e, "the checkpoint is of the cluster %s", s.cluster);
 	else if ((*elsewhere = r->needs & ~r->b->allowed))
@@ -307,6 +310,9 @@ static int serve(struct runner *r, struct err *e)
 		if (p[0].revents && answer_hook(r, e) < 0)
 			return -1;
 	}
+	/* Where it failed because the keeper did: that has said why before it left criu alone. */
+	if (r->status && poll(&(struct pollfd){ r->keeper, POLLIN, 0 }, 1, 0) > 0)
+		return take_from_keeper(r, e);
 	return 0;
 }
 
@@ -349,6 +355,14 @@ static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 			return -1;
 		if (r->needs & ~r->b->allowed)
 			return err_set(e, "it needs more than the admin allows (elevate=)");
+		/* A criu that has no more than the user they may trace, and have sealed
+		 * what they like. */
+		if (!r->needs)
+			r->needs = r->b->allowed & ELEVATE_TCP    ? ELEVATE_TCP :
+				   r->b->allowed & ELEVATE_PTRACE ? ELEVATE_PTRACE :
+								    r->b->allowed;
+		if (!r->needs)
+			return err_set(e, "the admin allows nothing (elevate=)");
 	}
 	if (await_keeper(r, elsewhere, e) < 0 || (r->hook = hook_listen(e)) < 0)
 		return -1;

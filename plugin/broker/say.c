@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <syslog.h>
 
 #include "broker.h"
@@ -10,12 +11,13 @@
 /* A user who tries ten thousand times does not fill it. */
 #define MOST 50
 
-static int said;
+static int *said; /* shared by all of the broker's processes */
 static char who[64];
 
 void say_open(uint32_t job, const char *step)
 {
 	snprintf(who, sizeof(who), "step %u.%s", job, step);
+	said = mmap(NULL, sizeof(*said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	/* At once: later it would be opened inside of the step. */
 	openlog("sckpt-broker", LOG_PID | LOG_NDELAY, LOG_AUTHPRIV);
 }
@@ -23,14 +25,15 @@ void say_open(uint32_t job, const char *step)
 void say(const char *fmt, ...)
 {
 	char text[900];
+	int count;
 	va_list ap;
 
-	if (++said > MOST)
+	if (said == MAP_FAILED || (count = __atomic_add_fetch(said, 1, __ATOMIC_RELAXED)) > MOST)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (said == MOST)
+	if (count == MOST)
 		strcpy(text, "there is more of this, and it is not logged any more");
 	syslog(LOG_WARNING, "%s: %s", who, text_plain(text));
 }

@@ -58,8 +58,8 @@ def restarts(c, job, user="user1"):
 
 # What is done to the exported images, and what has to stop it.
 RESEAL = ("import hashlib, re, subprocess; p = 'ex/sckpt-broker.img'; t = open(p).read().partition('\\n')[2]; "
-          "t = re.sub(r'image (core-1001.img) .*', lambda m: 'image %s %d %s' % (m[1], len(d), hashlib.sha256(d).hexdigest()), t) "
-          "if (d := open('ex/core-1001.img', 'rb').read()) else t; "
+          "t = re.sub('image (core-[0-9]+.img) .*', lambda m: 'image %s %d %s' % (m[1], "
+          "len(d := open('ex/' + m[1], 'rb').read()), hashlib.sha256(d).hexdigest()), t); "
           "h = hashlib.sha256(t.encode()).digest(); "
           "s = subprocess.run(['munge'], input=h, capture_output=True).stdout.decode().strip(); "
           "open(p, 'w').write(s + '\\n' + t)")
@@ -211,3 +211,50 @@ def inside(c):
     must_not(done.returncode == 0, "a process in a user namespace of its own was dumped")
     job.cancel()
     return done.stderr.strip().splitlines()[-1][:150]
+
+
+@attack("the agent and its whole step in a mount namespace of the user's, which shows criu another hook")
+def namespaces(c):
+    c.conf("elevate=seccomp\n")
+    # Where the user may write; criu would run it with what it has itself.
+    c.run(NODE, "printf '#!/bin/sh\\ngrep Cap /proc/self/status >>~user1/won\\n' >hook; chmod 755 hook")
+    with system_log(c) as lines:
+        job = c.submit("--wrap", f"exec python3 {INSIDE}/puppet.py namespaces $PWD/hook {SANDBOX} 600",
+                       options=f"--requeue --checkpoint -w {NODE} -e err")
+        until("the move", lambda: "tick 3" in job.text(), 60)
+        done = c.run(NODE, f"sckpt create {job.number}", check=False)
+        job.cancel()
+        job.wait_end()
+    won = c.home("user1") / "won"
+    must_not(won.exists(), "the user's hook was run: " + (won.read_text() if won.exists() else ""))
+    said = done.stderr.strip().splitlines()[-1]
+    assert "is in a namespace of its own (user)" in said, done.stderr
+    assert any("is in a namespace of its own (user)" in x for x in lines), lines
+    return said[:150]
+
+
+@attack("a dump for which criu needs nothing more, and could be traced by the user")
+def needless(c):
+    c.conf("elevate=seccomp\n")
+    job = c.submit("--wrap", f"exec python3 {INSIDE}/puppet.py needless",
+                   options=f"--requeue --checkpoint -w {NODE} -e err")
+    caps = "for p in $(pgrep -x criu); do sed -n 's/^CapPrm:.//p' /proc/$p/status; done"
+    had = until("criu", lambda: c.run(NODE, caps, user="root", check=False).stdout.split())
+    job.cancel()
+    job.wait_end()
+    # Of the user's processes the agent has most: CAP_CHECKPOINT_RESTORE.
+    must_not(any(not int(x, 16) & ~(1 << 40) for x in had), f"the user may trace a criu that has {had}")
+    return f"criu has a capability that no process of the user's has all the same: {had}"
+
+
+@attack("capabilities in images that criu was made to believe by its parasite, and root has sealed")
+def believed(c):
+    c.conf("elevate=seccomp,tcp\n")
+    job = sandboxed(c)
+    c.run(NODE, f"rm -rf ex; sckpt export {job.number} ex; python3 {INSIDE}/forge.py ex more")
+    # As the broker would have done, with what criu gave it.
+    c.run(NODE, f"cd ~user1 && python3 -c \"{RESEAL}\"", user="root")
+    c.run(NODE, f"{FIT}; sckpt import ex --force")
+    said = restarts(c, job)
+    assert "an image would give its process capabilities that it cannot have had" in said, said
+    return said[:150]

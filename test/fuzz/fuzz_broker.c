@@ -2,7 +2,7 @@
 /*
  * What a user can say to the broker. A byte: a statement (0), of which a seal says that it is
  * root's, but nothing more; or a request (1: dump, 2: restore), with the number of its
- * descriptors in the next byte.
+ * descriptors in the next byte; or what is in an image of a process (3).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +59,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 2 || size > BROKER_TEXT_MAX)
 		return 0;
-	if (data[0] % 3) {
-		request(data[0] % 3 == 2, data[1] % FDS_MAX, data + 2, size - 2);
+	if (data[0] % 4 == 3) {
+		struct err e;
+
+		creds_look(data + 1, size - 1, &e);
+		return 0;
+	}
+	if (data[0] % 4) {
+		request(data[0] % 4 == 2, data[1] % FDS_MAX, data + 2, size - 2);
 		return 0;
 	}
 	text = malloc(size);

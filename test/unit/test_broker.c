@@ -111,12 +111,64 @@ static void requests(void **state)
 	criu_run_free(&run);
 }
 
+/* A core image whose thread has one set of capabilities, in so many words. */
+static size_t core(uint8_t image[64], const uint8_t *set, uint8_t size)
+{
+	const uint8_t head[] = { 0x19, 0x43, 0x56, 0x54, 1, 2, 3, 4, (uint8_t)(size + 6), 0, 0, 0,
+				 8, 1, /* mtype */
+				 5 << 3 | 2, (uint8_t)(size + 2), 10 << 3 | 2, size };
+
+	memcpy(image, head, sizeof(head));
+	memcpy(image + sizeof(head), set, size);
+	return sizeof(head) + size;
+}
+
+static int look(const uint8_t *set, uint8_t size)
+{
+	uint8_t image[64];
+	struct err e;
+
+	return creds_look(image, core(image, set, size), &e);
+}
+#define LOOK(...) look((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
+
+static void capabilities(void **state)
+{
+	enum { INH = 9 << 3, PRM = 10 << 3, EFF = 11 << 3, BND = 12 << 3 };
+	uint8_t image[64], good[] = { PRM, 0, PRM, 0x80, 2, 0x98, 1, 0, 0x98, 1, 0x80, 2 };
+	size_t size = core(image, good, sizeof(good));
+	struct err e;
+
+	(void)state;
+	/* CAP_CHECKPOINT_RESTORE is bit 8 of the second word. */
+	assert_int_equal(creds_look(image, size, &e), 0);
+	assert_int_equal(LOOK(BND, 0xff, 0xff, 0xff, 0xff, 15, BND, 0xff, 3), 0);
+	assert_int_equal(LOOK(PRM | 2, 3, 0, 0x80, 2), 0);
+	/* SYS_ADMIN, NET_ADMIN; in each set, also in a row, and after others. */
+	assert_int_equal(LOOK(PRM, 0x80, 0x80, 0x80, 1, PRM, 0), -1);
+	assert_int_equal(LOOK(INH, 0x80, 0x20), -1);
+	assert_int_equal(LOOK(EFF, 0x80, 0x20), -1);
+	assert_int_equal(LOOK(0x98, 1, 0x80, 0x20), -1);
+	assert_int_equal(LOOK(PRM | 2, 4, 0x80, 0x80, 0x80, 1), -1);
+	assert_int_equal(LOOK(PRM, 0, PRM, 0x80, 2, PRM, 0), -1);
+	assert_int_equal(LOOK(PRM, 0x80, 0x80, 0x80, 0x80, 0x10), -1);
+	/* What is not understood may be anything. */
+	assert_int_equal(LOOK(PRM | 5, 0, 0, 0, 0), -1);
+	assert_int_equal(LOOK(PRM | 3, 0), -1);
+	for (size_t n = 0; n < size; n++)
+		if (creds_look(image, n, &e) == 0 && n != 8)
+			fail_msg("taken: its first %zu bytes", n);
+	image[0]++;
+	assert_int_equal(creds_look(image, size, &e), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(there_and_back),
 		cmocka_unit_test(nothing_else),
 		cmocka_unit_test(requests),
+		cmocka_unit_test(capabilities),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,10 @@ for path in top.glob("core-*.img"):
         for name in ("cap_inh", "cap_prm", "cap_eff", "cap_bnd") + (
                 ("cap_amb",) if kind == "ambient" else ()):
             creds[name] = ALL
+    elif kind == "more":
+        # CAP_SYS_ADMIN beside CAP_CHECKPOINT_RESTORE: what the broker's criu has itself.
+        for name in ("cap_inh", "cap_prm", "cap_eff", "cap_amb"):
+            creds[name] = [1 << 21, 1 << 8]
     elif kind == "uid":
         for name in ("uid", "gid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid"):
             creds[name] = 0
