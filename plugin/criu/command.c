@@ -4,12 +4,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sckpt/criu.h"
 
 /* A file that was deleted while open is carried whole; nothing is gained by
  * a limit that makes the dump fail. G is the largest unit criu knows. */
 #define GHOST_LIMIT "1048576G"
+
+int criu_parts(struct err *e)
+{
+	const char *const parts[] = { HOOK_PATH, IN_CRIU_PATH };
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (access(parts[i], F_OK) < 0)
+			return err_sys(e, "sckpt was removed from this node while the job runs (%s): install it again there",
+				       parts[i]);
+	return 0;
+}
 
 static void add_file(struct criu_run *r, const char *key, int fd)
 {
