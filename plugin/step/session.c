@@ -268,7 +268,7 @@ static int by_broker(struct session *s, const struct criu_run *run, struct err *
 int session_run(struct session *s, const struct criu_run *run, int *status,
 		struct err *e)
 {
-	int rc = criu_parts(e);
+	int rc = criu_parts(run->restore, e);
 
 	if (rc == 0)
 		rc = s->broker >= 0 ? by_broker(s, run, e) : by_itself(s, run, e);
