@@ -58,6 +58,10 @@ void criu_args_free(char **argv);
 #define CRIU_ENV_MAX 8
 void criu_env(char *envp[CRIU_ENV_MAX], char *cache);
 
+/* Whether what criu is to run and to load is there, and, at a dump, what the tree's root has as
+ * its executable: sckpt may have been removed from the node while the step runs. */
+int criu_parts(bool restore, struct err *e);
+
 /* ---- its action script (ask.c) ------------------------------------------------ */
 
 /* A listening socket at HOOK_SOCKET, of the user's. */

@@ -35,12 +35,16 @@ static bool look_for_helpers(const struct looking *l)
 {
 	const char *const helpers[] = { SUPERVISE_PATH, AGENT_PATH, ROOT_PATH, BROKER_PATH,
 					HOOK_PATH, SRUN_PATH, CLIENT_PATH,
-					TASK_PATH, JOIN_PATH, IN_CRIU_PATH };
+					TASK_PATH, JOIN_PATH };
 
 	for (size_t i = 0; i < sizeof(helpers) / sizeof(helpers[0]); i++)
 		if (access(helpers[i], X_OK) < 0)
 			return tell(l, HEALTH_FAIL, "helpers",
 				    "%s: %m; install sckpt on this node", helpers[i]);
+	/* A library is not executed; packages install it so. */
+	if (access(IN_CRIU_PATH, R_OK) < 0)
+		return tell(l, HEALTH_FAIL, "helpers",
+			    "%s: %m; install sckpt on this node", IN_CRIU_PATH);
 	return tell(l, HEALTH_OK, "helpers", "all are there");
 }
 

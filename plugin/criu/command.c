@@ -1,15 +1,43 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What criu is asked to do. */
 #include <stdarg.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "sckpt/criu.h"
 
 /* A file that was deleted while open is carried whole; nothing is gained by
  * a limit that makes the dump fail. G is the largest unit criu knows. */
 #define GHOST_LIMIT "1048576G"
+
+int criu_parts(bool restore, struct err *e)
+{
+	const char *const parts[] = { HOOK_PATH, IN_CRIU_PATH };
+	struct stat named, is;
+	char exe[32], link[PATH_MAX];
+	ssize_t n;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (access(parts[i], F_OK) < 0)
+			return err_sys(e, "sckpt was removed from this node while the job runs (%s): install it again there",
+				       parts[i]);
+	if (restore)
+		return 0;
+	/* Criu would take a removed file along, and no user may make that anew
+	 * where it was. Its name tells; its count of links does not on an overlay. */
+	snprintf(exe, sizeof(exe), "/proc/%d/exe", ROOT_PID);
+	n = readlink(exe, link, sizeof(link) - 1);
+	if (n < 0 || stat(exe, &is) < 0)
+		return err_sys(e, "cannot look at %s", exe);
+	link[n] = '\0';
+	if (stat(link, &named) < 0 || named.st_dev != is.st_dev || named.st_ino != is.st_ino)
+		return err_set(e, "sckpt was removed from this node while the job runs, and what it began with is not there any more: the job runs on without further checkpoints");
+	return 0;
+}
 
 static void add_file(struct criu_run *r, const char *key, int fd)
 {

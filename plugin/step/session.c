@@ -270,8 +270,10 @@ static int by_broker(struct session *s, const struct criu_run *run, struct err *
 int session_run(struct session *s, const struct criu_run *run, int *status,
 		struct err *e)
 {
-	int rc = s->broker >= 0 ? by_broker(s, run, e) : by_itself(s, run, e);
+	int rc = criu_parts(run->restore, e);
 
+	if (rc == 0)
+		rc = s->broker >= 0 ? by_broker(s, run, e) : by_itself(s, run, e);
 	drop_stream(s);
 	*status = s->status;
 	return rc;

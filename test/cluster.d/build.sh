@@ -82,10 +82,43 @@ build_sckpt() {
 			echo "$stamp" >.stamp
 		fi
 		make -j"$(nproc)"
-		rm -rf /dest/* && make install DESTDIR=/dest
+		rm -rf deb && mkdir deb /tmp/deb && cp -R config/debian /tmp/deb/debian && cd /tmp/deb
+		DEB_BUILD_OPTIONS="noautodbgsym nostrip" debian/rules binary SCKPT_BUILD=/build
+		mv ../*.deb /build/deb
 	' >"$state/build.log" 2>&1 || {
 		tail -n 30 "$state/build.log" >&2
 		die "the build failed"
 	}
+	build_install >>"$state/build.log" 2>&1 || {
+		tail -n 30 "$state/build.log" >&2
+		die "the packages cannot be installed"
+	}
 	exec 7<&-
+}
+
+# Installs the packages over the nodes' root, by its own dpkg; what that writes is
+# the nodes' uppermost layer. Without a cluster there is no root to install
+# over, and they are unpacked.
+build_install() {
+	local new=$state/dest.new package
+	rm -rf --one-file-system "$new"
+	mkdir -p "$new/up" "$new/work" "$new/m" "$state/dest"
+	chmod 755 "$new/up"
+	if [ -s "$run/root" ]; then
+		# shellcheck disable=SC2016
+		unshare --mount --propagation private bash -ec '
+			mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/up,workdir=$2/work" "$2/m"
+			mkdir "$2/m/deb"
+			mount --bind "$3" "$2/m/deb"
+			chroot "$2/m" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
+				sh -c "exec dpkg --force-unsafe-io --install /deb/*.deb"
+		' bash "$(paste -sd: "$run/root")" "$new" "$build/tree/deb" || return
+		rmdir "$new/up/deb"
+	else
+		for package in "$build/tree/deb"/*.deb; do
+			dpkg-deb --extract "$package" "$new/up" || return
+		done
+	fi
+	rm -rf --one-file-system "${state:?}/dest"/*
+	mv "$new/up"/* "$state/dest" && rm -rf --one-file-system "$new"
 }

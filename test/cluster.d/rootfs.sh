@@ -12,10 +12,10 @@ node_packages=(
 	python3-minimal python3-numpy python3-pycriu strace util-linux zstd
 )
 build_packages=(
-	autoconf automake clang clang-tidy codespell cppcheck gcc gdb git
+	autoconf automake build-essential clang clang-tidy codespell cppcheck debhelper gcc gdb git
 	libcap-dev libclang-rt-dev libcmocka-dev libc6-dev libgcrypt20-dev
 	libjson-c-dev libmunge-dev libseccomp-dev libslurm-dev libtool libxxhash-dev
-	libzstd-dev llvm make pkgconf python3 shellcheck slurm-client xz-utils
+	libzstd-dev lintian llvm make pkgconf python3 rpm shellcheck slurm-client xz-utils
 )
 # What `--criu sid` takes from sid: criu, what reads its images, and the
 # libraries it needs newer.
