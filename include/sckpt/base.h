@@ -311,6 +311,7 @@ struct conf {
 	int elevate; /* enum elevate */
 	/* To whom, of those who may have the capability; "" all. */
 	char elevate_groups[1024], elevate_accounts[1024], elevate_partitions[1024];
+	char metrics_dir[1024]; /* of the node, for node_exporter; "" none */
 	struct limits limits;
 };
 
@@ -427,13 +428,14 @@ struct spec {
 	int joins; /* and where they join its agent */
 	int elevate; /* what its broker may have criu do; 0: it has none */
 	int broker; /* descriptor of the socket to it; -1 */
+	int counters; /* descriptor of what the agent counts into (metrics.h); -1 */
 	char off[320]; /* why the step is not protected; "" when it is */
 };
 
 #define TASKS_MAX 1024 /* of a step on one node */
 #define NODES_MAX 65536 /* of a step */
 
-#define SPEC_ARGS_MAX 56
+#define SPEC_ARGS_MAX 64
 /* Argument strings for spec in argv[0..n), NULL after the last; memory is
  * malloc'ed, spec_args_free() frees it. Returns n. */
 int spec_args(const struct spec *spec, char *argv[SPEC_ARGS_MAX + 1],

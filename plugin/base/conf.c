@@ -17,7 +17,7 @@ static const char *const keys[] = {
 	"keep-after", "quota", "buffer", "compress", "overhead", "mtbf",
 	"requeue-wait", "on-restore-failure", "files", "files-max", "local",
 	"allow-users", "allow-groups", "allow-partitions", "elevate",
-	"elevate-groups", "elevate-accounts", "elevate-partitions", NULL
+	"elevate-groups", "elevate-accounts", "elevate-partitions", "metrics-dir", NULL
 };
 
 void conf_defaults(struct conf *conf)
@@ -284,6 +284,9 @@ int conf_set(struct conf *conf, const char *assignment, struct err *e)
 	if (!strcmp(key, "criu"))
 		return set_path(conf->criu, sizeof(conf->criu), key, eq, "/",
 				e);
+	if (!strcmp(key, "metrics-dir"))
+		return set_path(conf->metrics_dir, sizeof(conf->metrics_dir), key, eq,
+				"/", e);
 	if (!strcmp(key, "grant"))
 		return set_grant(conf, eq, e);
 	if (!strcmp(key, "elevate"))

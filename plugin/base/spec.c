@@ -70,6 +70,7 @@ static const struct field {
 	FIELD(NUMBER, "joins", joins),
 	FIELD(NUMBER, "elevate", elevate),
 	FIELD(NUMBER, "broker", broker),
+	FIELD(NUMBER, "counters", counters),
 	FIELD(TEXT, "off", off),
 };
 
@@ -194,7 +195,8 @@ int spec_parse(int argc, char *const argv[], struct spec *spec, struct err *e)
 	int n;
 
 	*spec = (struct spec){ .restart = -1, .tasks = 1, .nodes = 1,
-			       .control = -1, .links = -1, .joins = -1 };
+			       .control = -1, .links = -1, .joins = -1,
+			       .counters = -1 };
 	for (n = 0; n < argc && strcmp(argv[n], "--"); n++) {
 		const char *eq = strchr(argv[n], '=');
 		size_t i = 0;

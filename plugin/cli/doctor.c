@@ -80,6 +80,19 @@ static bool take_node(enum health how, const char *what, const char *text, void 
 	return true;
 }
 
+/* slurmd's name: Debian's file is slurmd-wlm, and a slurmd that was reconfigured
+ * has executed itself by the file's own name (reconfigure in Slurm's
+ * src/slurmd/slurmd/slurmd.c). */
+static bool is_slurmd(const char *status)
+{
+	static const char *const names[] = { "Name:\tslurmd\n", "Name:\tslurmd-wlm\n" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strncmp(status, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
 /* slurmd's, if it runs here. */
 static bool slurmd_bounding(uint64_t *set)
 {
@@ -96,7 +109,7 @@ static bool slurmd_bounding(uint64_t *set)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%s/status", entry->d_name);
 		if (file_read(AT_FDCWD, path, 65536, &text, NULL) <= 0 ||
-		    strncmp(text, "Name:\tslurmd\n", 13) ||
+		    !is_slurmd(text) ||
 		    /* Anybody may call a process so. */
 		    !strstr(text, "\nUid:\t0\t") ||
 		    !(at = strstr(text, "CapBnd:\t")))

@@ -219,6 +219,7 @@ static int become_agent(spank_t sp, struct spec *spec, int control,
 	if (verdict.value < 0) {
 		/* The supervisor has told the user, and cares for the job: never
 		 * to begin again unasked. */
+		metrics_refused();
 		err_set(&e, "step %u.%s does not start: %s", spec->job,
 			spec->step, verdict.text);
 		goto fail;
@@ -255,6 +256,8 @@ static int become_agent(spank_t sp, struct spec *spec, int control,
 		goto fail;
 	spec->control = control;
 	fcntl(control, F_SETFD, 0);
+	if (spec->counters >= 0)
+		fcntl(spec->counters, F_SETFD, 0);
 	spec->links = -1;
 	if ((spec->joins = tasks_joins()) >= 0)
 		fcntl(spec->joins, F_SETFD, 0);

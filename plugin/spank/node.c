@@ -12,8 +12,7 @@
 
 #include "spank_sckpt.h"
 
-/* Root's own directory: the place where every step mounts its private work
- * directory (launch.c), and what is known of this node's criu. */
+/* In the run directory: what is known of this node's criu. */
 #define KNOWN "criu"
 
 /* A kernel may not know all of these. */
@@ -64,7 +63,7 @@ static int known_version(int dir, const char *criu, const struct stat *st,
 	return version;
 }
 
-static int open_run_dir(struct err *e)
+int run_dir_open(struct err *e)
 {
 	struct stat st;
 	int fd;
@@ -111,7 +110,7 @@ void node_check(const struct conf *conf, int elevate, int *criu_version, char *r
 	if (!node_look(bounding_set(), elevate, take_first, &first) ||
 	    !node_look_at_criu_file(conf->criu, &st, take_first, &first))
 		return;
-	if ((dir = open_run_dir(&e)) < 0 ||
+	if ((dir = run_dir_open(&e)) < 0 ||
 	    (*criu_version = known_version(dir, conf->criu, &st, &e)) < 0)
 		snprintf(reason, size, "%.300s", e.text);
 	else

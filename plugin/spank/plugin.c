@@ -44,7 +44,8 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 	if (!remote || !option_request()->on)
 		return ESPANK_SUCCESS;
 	spec = (struct spec){ .restart = -1, .control = -1, .tasks = 1,
-			      .nodes = 1, .links = -1, .joins = -1, .broker = -1 };
+			      .nodes = 1, .links = -1, .joins = -1, .broker = -1,
+			      .counters = -1 };
 	facts_step(sp, &spec, spec.off, sizeof(spec.off));
 	if (*wrong) {
 		snprintf(spec.off, sizeof(spec.off), "%.*s",
@@ -63,6 +64,8 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 		tasks_prepare(&spec);
 	if (!*spec.off && spec.elevate)
 		broker_start(sp, &spec);
+	if (!*spec.off)
+		metrics_begin(&spec);
 	return ESPANK_SUCCESS;
 }
 
@@ -112,4 +115,14 @@ int slurm_spank_task_init(spank_t sp, int ac, char *argv[])
 	if (!option_request()->on)
 		return ESPANK_SUCCESS;
 	return launch(sp, &spec, option_request()->required);
+}
+
+/* slurmstepd, root, when all of the step is gone. */
+int slurm_spank_exit(spank_t sp, int ac, char *argv[])
+{
+	(void)ac;
+	(void)argv;
+	if (spank_remote(sp) == 1)
+		metrics_end(&spec);
+	return ESPANK_SUCCESS;
 }

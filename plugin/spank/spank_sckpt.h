@@ -53,6 +53,17 @@ void node_check(const struct conf *conf, int elevate, int *criu_version, char *r
  * PR_CAPBSET_DROP at restore unless the program has no_new_privs. */
 bool node_bounding_set_cut(void);
 
+/* Root's own directory: where every step mounts its private work directory
+ * (launch.c), and what is known of this node. A descriptor, the caller's. */
+int run_dir_open(struct err *e);
+
+/* metrics.c, where metrics-dir= is set: gives the step counters (spec->counters). */
+void metrics_begin(struct spec *spec);
+/* In the task: a step does not start, and there is no agent to count that. */
+void metrics_refused(void);
+/* When the step is over: they are added to the node's. */
+void metrics_end(const struct spec *spec);
+
 /* allow.c: may this job have it at all? As root, in slurmstepd. Writes the reason against
  * it, or leaves `reason` as it is. */
 void allow_check(spank_t sp, const struct conf *conf, uint32_t job, char *reason,

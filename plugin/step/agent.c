@@ -150,6 +150,8 @@ static void __attribute__((noreturn)) lost(struct agent *a, const char *text)
 			       .value = a->step.told_lost ? -1 : a->step.elsewhere };
 	struct set_order o = { .word = SET_LOST };
 
+	if (a->step.spec.resume)
+		count_refusal(a->step.elsewhere ? REFUSED_NODE : REFUSED_LOST);
 	snprintf(msg.text, sizeof(msg.text), "%s", text);
 	memcpy(msg.node, a->step.unfit_node, sizeof(msg.node));
 	if (a->step.spec.nodes > 1 && !a->step.spec.part && a->step.store.dir >= 0) {
@@ -231,6 +233,7 @@ static bool begin_afresh(struct agent *a, struct err *e)
 		return false;
 	}
 	spec->resume = false;
+	count_refusal(REFUSED_AFRESH);
 	note_begin(a, true);
 	if (spec->part) {
 		e->text[0] = '\0'; /* the first node tells */
@@ -864,6 +867,7 @@ int main(int argc, char *argv[])
 	a.step.program = argv[0];
 	a.step.order = 1; /* the supervisor's */
 	fcntl(a.step.spec.control, F_SETFD, FD_CLOEXEC);
+	counters_open(&a.step.spec.counters);
 	if (a.step.spec.broker >= 0)
 		fcntl(a.step.spec.broker, F_SETFD, FD_CLOEXEC);
 	if (a.step.spec.joins >= 0)

@@ -322,7 +322,10 @@ static void note(const struct saving *s)
 			    .stored = (int64_t)s->m.set.stored + s->all_stored,
 			    .end = s->order.end,
 			    .count = 1 };
+	uint64_t taken, stored;
 
+	image_writer_progress(s->writer, &taken, &stored);
+	count_checkpoint(&s->m, taken);
 	if (s->m.part)
 		return;
 	memcpy(ev.node, s->m.node, sizeof(ev.node));
@@ -595,6 +598,8 @@ int step_dump(struct step *step, const struct order *order,
 	deadline_end(&s->deadline);
 	if (s->late)
 		refuse_set(s, e);
+	if (rc < 0)
+		count_failure(order->reason);
 	if (s->late || (rc == 0 && !s->published)) {
 		*saving = s;
 		return rc;
@@ -632,6 +637,9 @@ int saving_end(struct saving *s, struct err *e)
 	pthread_join(s->thread, NULL);
 	rc = s->result;
 	*e = s->e;
+	/* One that was late was counted so. */
+	if (rc < 0 && !s->late)
+		count_failure(s->order.reason);
 	conclude(s, rc, e);
 	return rc;
 }

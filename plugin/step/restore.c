@@ -257,6 +257,7 @@ static int choose(struct step *step, struct generation g, struct err *e)
 static void restored(struct step *step, struct generation g,
 		     const struct tried *tried, int64_t start)
 {
+	count_restore((clock_ns(CLOCK_MONOTONIC) - start) / 1000);
 	step->restored = g;
 	step->calls = tried->calls;
 	step->restored_time = tried->time;
@@ -322,6 +323,8 @@ pid_t step_restore(struct step *step, struct err *e)
 
 		if (root > 0) {
 			/* What is wrong with the newer ones stays known. */
+			if (i)
+				count_refusal(REFUSED_OLDER);
 			restored(step, list[i], &tried, start);
 			return root;
 		}

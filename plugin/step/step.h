@@ -16,6 +16,7 @@
 
 #include "sckpt/base.h"
 #include "sckpt/criu.h"
+#include "sckpt/metrics.h"
 #include "sckpt/store.h"
 
 /* ---- stdio.c: the program's standard descriptors ---------------------- */
@@ -350,6 +351,17 @@ struct order {
 				* it is the first, or the only one */
 	struct shape *shape; /* what the tree looks like is noted there; NULL */
 };
+
+/* ---- counters.c: for the node's metrics ---------------------------------- */
+
+/* From here on what happens is counted there; the descriptor is taken. -1: it is not. */
+void counters_open(int *fd);
+/* taken: bytes that criu handed over. */
+void count_checkpoint(const struct manifest *m, uint64_t taken);
+/* Why it was to be made. */
+void count_failure(const char *reason);
+void count_restore(int64_t us);
+void count_refusal(enum counted_refusal how);
 
 /* A dump whose images are still being written while the program runs. */
 struct saving;

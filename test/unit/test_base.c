@@ -320,6 +320,7 @@ static void settings(void **state)
 		{ "dir=relative", "not an absolute path" },
 		{ "dir=/x/%z", "not known" },
 		{ "criu=criu", "not an absolute path" },
+		{ "metrics-dir=here", "not an absolute path" },
 		{ "grant=all", "it is step, agent or never" },
 		{ "allow-users=,a", "list of names with , between" },
 		{ "allow-groups=a,,b", "list of names with , between" },
@@ -383,6 +384,8 @@ static void settings(void **state)
 	assert_int_equal(conf.elevate, ELEVATE_PTRACE);
 	assert_int_equal(conf_set(&conf, "elevate=none", &e), 0);
 	assert_int_equal(conf.elevate, 0);
+	assert_int_equal(conf_set(&conf, "metrics-dir=/var/lib/m", &e), 0);
+	assert_string_equal(conf.metrics_dir, "/var/lib/m");
 	assert_int_equal(conf_set(&conf, "elevate-accounts=mpi", &e), 0);
 	assert_string_equal(conf.elevate_accounts, "mpi");
 	assert_true(conf.grant == GRANT_NEVER);
