@@ -9,12 +9,13 @@
  * A read() returns what it would have, and memory that is not read into stays
  * as it is.
  */
+#include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define WORTHWHILE (64 << 10)
+#define PAGE 4096U /* or larger ones, of which that is a part */
 #define AT_ONCE (256 << 10) /* stays in the processor's cache */
 
 /* Of criu's two copies of this, before and after a fork, each has its own. */
@@ -37,7 +38,7 @@ __attribute__((visibility("default"))) ssize_t read(int fd, void *buf, size_t si
 	size_t done = 0;
 	ssize_t n;
 
-	if (size < WORTHWHILE)
+	if (size % PAGE || (uintptr_t)buf % PAGE)
 		return syscall(SYS_read, fd, buf, size);
 	while (done < size) {
 		size_t part = size - done < AT_ONCE ? size - done : AT_ONCE;

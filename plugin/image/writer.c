@@ -7,7 +7,7 @@
  * slabs go into the spill, a file, and are packed later.
  *
  * If criu comes first, the workers make the slabs' memory real before it sends
- * anything, and leave it and the caller a CPU each as long as there is room.
+ * anything, and step aside for it, for the caller, and for the program when that runs again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,8 +33,6 @@
 /* What is enough when what is written is no faster for more. */
 #define BUFFER_PLAIN (UINT64_C(64) << 20)
 #define BUFFER_LEAST (UINT64_C(8) << 20)
-/* Criu, and the thread that copies what it sends. */
-#define CPUS_OF_CRIU 2
 
 struct slab {
 	struct slab *next, *extra;
@@ -68,7 +66,6 @@ struct item {
 
 struct worker {
 	pthread_t thread;
-	pid_t id; /* atomic; 0 until it runs */
 	bool started;
 	struct image_writer *w;
 	struct block_coder *coder;
@@ -91,21 +88,18 @@ struct image_writer {
 
 	pthread_mutex_t lock; /* of all that follows */
 	pthread_cond_t work, room;
-	pthread_cond_t held; /* workers that stand back */
 	uint8_t *memory;
 	size_t memory_size;
 	struct slab *slabs, *free;
 	struct task *first, **last;
 	size_t slab_count; /* all of them */
 	size_t slabs_begun, slabs_ready; /* given to a thread to be populated; done */
-	size_t free_count;
 	size_t filling; /* those that images hold */
 	struct slab *extra; /* made one by one, linked by their own */
 	struct item **items;
 	size_t item_count;
 	struct image_pack *packs; /* the parent's, then ours */
 	size_t pack_count;
-	bool copied; /* criu is through, or nobody waits for it */
 	bool finishing, finished;
 	struct err failed; /* the first failure; "" */
 
@@ -129,7 +123,6 @@ static void fail(struct image_writer *w, const struct err *e)
 		w->failed = *e;
 	pthread_cond_broadcast(&w->room);
 	pthread_cond_broadcast(&w->work);
-	pthread_cond_broadcast(&w->held);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -380,7 +373,6 @@ static void put_free(struct image_writer *w, struct slab *s)
 {
 	s->next = w->free;
 	w->free = s;
-	w->free_count++;
 }
 
 /* With the lock held, which is given up meanwhile. */
@@ -400,35 +392,16 @@ static void more_slabs(struct image_writer *w)
 	pthread_cond_broadcast(&w->room);
 }
 
-/* Can criu go on for long without a worker? With the lock held. */
-static bool is_roomy(const struct image_writer *w)
+static struct task *next_task(struct image_writer *w)
 {
-	return w->free_count + w->slab_count - w->slabs_ready >
-	       w->slab_count / 4;
-}
-
-/* Is a worker to leave its CPU to criu? With the lock held. */
-static bool stands_back(const struct worker *k)
-{
-	return !k->w->copied &&
-	       k - k->w->workers >= k->w->threads - CPUS_OF_CRIU &&
-	       is_roomy(k->w);
-}
-
-static struct task *next_task(struct worker *k)
-{
-	struct image_writer *w = k->w;
 	struct task *t;
 
 	pthread_mutex_lock(&w->lock);
-	while (!w->finishing && !*w->failed.text &&
-	       (!w->first || stands_back(k)))
-		if (w->options.criu_first && !w->copied &&
-		    w->slabs_begun < w->slab_count)
+	while (!w->finishing && !*w->failed.text && !w->first)
+		if (w->options.criu_first && w->slabs_begun < w->slab_count)
 			more_slabs(w);
 		else
-			pthread_cond_wait(stands_back(k) ? &w->held : &w->work,
-					  &w->lock);
+			pthread_cond_wait(&w->work, &w->lock);
 	t = *w->failed.text ? NULL : w->first;
 	if (t && !(w->first = t->next))
 		w->last = &w->first;
@@ -451,8 +424,9 @@ static void *work(void *arg)
 	struct task *t;
 	int rc = 0;
 
-	__atomic_store_n(&k->id, gettid(), __ATOMIC_RELAXED);
-	while (rc == 0 && (t = next_task(k))) {
+	if (k->w->options.criu_first)
+		setpriority(PRIO_PROCESS, (id_t)gettid(), BESIDE_NICE);
+	while (rc == 0 && (t = next_task(k->w))) {
 		rc = process(k, t, &e);
 		if (t->slab)
 			free_slab(k->w, t->slab);
@@ -508,10 +482,7 @@ static struct slab *take_slab(struct image_writer *w, struct err *e)
 	} else {
 		s = w->free;
 		w->free = s->next;
-		w->free_count--;
 		w->filling++;
-		if (!w->copied && !is_roomy(w))
-			pthread_cond_broadcast(&w->held);
 		s->next = NULL;
 		s->size = 0;
 	}
@@ -893,13 +864,11 @@ struct image_writer *image_writer_open(int dir, const char *prefix,
 	w->dir = dir;
 	w->options = *options;
 	w->last = &w->first;
-	w->copied = !w->options.criu_first;
 	w->spill = -1;
 	snprintf(w->prefix, sizeof(w->prefix), "%s", prefix);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->work, NULL);
 	pthread_cond_init(&w->room, NULL);
-	pthread_cond_init(&w->held, NULL);
 	if (parent)
 		memcpy(w->seed, parent->seed, sizeof(w->seed));
 	else if (getrandom(w->seed, sizeof(w->seed), 0) != sizeof(w->seed)) {
@@ -921,26 +890,13 @@ fail:
 static void join(struct image_writer *w)
 {
 	pthread_mutex_lock(&w->lock);
-	w->copied = true;
 	w->finishing = true;
-	pthread_cond_broadcast(&w->held);
 	pthread_cond_broadcast(&w->work);
 	pthread_mutex_unlock(&w->lock);
 	for (int i = 0; i < w->threads; i++) {
 		if (w->workers[i].started)
 			pthread_join(w->workers[i].thread, NULL);
 		w->workers[i].started = false;
-	}
-}
-
-/* The program runs again beside us, on the same CPUs, and comes first. */
-static void step_aside(struct image_writer *w)
-{
-	for (int i = 0; i < w->threads; i++) {
-		pid_t id = __atomic_load_n(&w->workers[i].id, __ATOMIC_RELAXED);
-
-		if (id)
-			setpriority(PRIO_PROCESS, (id_t)id, BESIDE_NICE);
 	}
 }
 
@@ -1094,8 +1050,6 @@ int image_writer_finish(struct image_writer *w, struct image_set *set,
 	int rc = -1;
 
 	*set = (struct image_set){ .items = NULL };
-	if (w->options.criu_first)
-		step_aside(w);
 	join(w);
 	if (*w->failed.text) {
 		*e = w->failed;
@@ -1178,7 +1132,6 @@ void image_writer_close(struct image_writer *w)
 	pthread_mutex_destroy(&w->lock);
 	pthread_cond_destroy(&w->work);
 	pthread_cond_destroy(&w->room);
-	pthread_cond_destroy(&w->held);
 	free(w->items);
 	free(w->old);
 	free(w->packs);

@@ -139,6 +139,8 @@ static int continue_clocks(const struct control *verdict, struct err *e)
  * sees: sockets and logs of criu, on memory. */
 static int private_mounts(uid_t uid, gid_t gid, struct err *e)
 {
+	cleanup_free char *found = NULL;
+	ssize_t size = probe_read(&found);
 	char options[64];
 
 	if (unshare(CLONE_NEWNS) < 0 ||
@@ -152,6 +154,7 @@ static int private_mounts(uid_t uid, gid_t gid, struct err *e)
 	if (mount("sckpt", SCKPT_RUN_DIR, "tmpfs",
 		  MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
 		return err_sys(e, "cannot mount %s", SCKPT_RUN_DIR);
+	probe_give(found, size);
 	return 0;
 }
 

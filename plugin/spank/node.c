@@ -35,8 +35,9 @@ static uint64_t bounding_set(void)
 }
 
 /*
- * Asking costs a run of criu per step; so the answer is kept as long as the
- * file is the same. The directory is root's, on a tmpfs that a boot empties.
+ * Asking costs runs of criu per step; so the answers are kept as long as the
+ * file is the same. The directory is root's, on a tmpfs that a boot empties. The number
+ * in front changes with what is asked.
  */
 static int known_version(int dir, const char *criu, const struct stat *st,
 			 struct err *e)
@@ -46,7 +47,7 @@ static int known_version(int dir, const char *criu, const struct stat *st,
 	char key[512], line[560], temp[32];
 	int version;
 
-	snprintf(key, sizeof(key), "%s %ju %ju %jd.%09ld ", criu,
+	snprintf(key, sizeof(key), "1 %s %ju %ju %jd.%09ld ", criu,
 		 (uintmax_t)st->st_ino, (uintmax_t)st->st_size,
 		 (intmax_t)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
 	if (file_read(dir, KNOWN, sizeof(line), &text, NULL) > 0 &&
@@ -55,6 +56,8 @@ static int known_version(int dir, const char *criu, const struct stat *st,
 		return version;
 	if ((version = node_ask_criu(criu, e)) < 0)
 		return -1;
+	if (!probe_make(dir, criu))
+		slurm_verbose(SAYS "%s did not find out once for all what this kernel can do", criu);
 	snprintf(line, sizeof(line), "%s%d\n", key, version);
 	snprintf(temp, sizeof(temp), "%s.%d", KNOWN, getpid());
 	fd = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);

@@ -64,6 +64,14 @@ void metrics_refused(void);
 /* When the step is over: they are added to the node's. */
 void metrics_end(const struct spec *spec);
 
+/* probe.c: has criu find out what this kernel can do, and keeps that in dir, the node's
+ * SCKPT_RUN_DIR, as root. False: it cannot be had, and criu will do it each time. */
+bool probe_make(int dir, const char *criu);
+/* probe.c: that, before the step's own SCKPT_RUN_DIR hides it: its size; the caller's to free. */
+ssize_t probe_read(char **found);
+/* probe.c: puts it into that, as the user. */
+void probe_give(const char *found, ssize_t size);
+
 /* allow.c: may this job have it at all? As root, in slurmstepd. Writes the reason against
  * it, or leaves `reason` as it is. */
 void allow_check(spank_t sp, const struct conf *conf, uint32_t job, char *reason,

@@ -110,10 +110,10 @@ class Sckpt:
             result = self.dumps(job, subject)
             peak = agent_peak_bytes()
             job.requeue(lambda: place == "disk" and forget(job.step))
-            if subject.obeys:
-                job.wait_said(subject.ready)
-                job.signal("USR2", PROOF)
+            # Slurm calls a job running, and loses its signals, before it has a step.
             result |= self.restored(job)
+            if subject.obeys:
+                job.signal("USR2", PROOF)
             if peak:
                 result["peak_bytes"] = peak
             return result
