@@ -33,6 +33,10 @@ struct image_source {
 	/* Puts what fits into the pipe (non-blocking). 1, 0 and -1 as above. */
 	int (*pour)(void *arg, int handle, int pipe, struct err *e);
 	void (*close)(void *arg, int handle);
+	/* May be NULL. The pipe is empty: puts the next `size` bytes into the memory of process
+	 * pid, at `to`. 1; 0: not possible, and nothing was put; -1 on error. */
+	int (*put)(void *arg, int handle, pid_t pid, uint64_t to, uint64_t size,
+		   struct err *e);
 };
 
 struct stream;

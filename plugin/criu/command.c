@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "sckpt/criu.h"
+#include "sckpt/put.h"
 
 /* A file that was deleted while open is carried whole; nothing is gained by
  * a limit that makes the dump fail. G is the largest unit criu knows. */
@@ -153,6 +154,7 @@ void criu_env(char *envp[CRIU_ENV_MAX], char *cache)
 	*at++ = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	*at++ = "LC_ALL=C";
 	*at++ = "SCKPT_HOOK=" HOOK_SOCKET;
+	*at++ = "SCKPT_PUT=" SCKPT_RUN_DIR "/" PUT_SOCKET;
 	*at++ = "LD_PRELOAD=" IN_CRIU_PATH;
 	*at++ = cache;
 	*at = NULL;

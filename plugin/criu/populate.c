@@ -15,6 +15,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "put.h"
+
 #define PAGE 4096U /* or larger ones, of which that is a part */
 #define AT_ONCE (256 << 10) /* stays in the processor's cache */
 
@@ -33,17 +35,14 @@ static void put(void *to, const void *from, size_t size)
 		       size - (size_t)(n > 0 ? n : 0));
 }
 
-__attribute__((visibility("default"))) ssize_t read(int fd, void *buf, size_t size)
+ssize_t read_and_put(int fd, void *buf, size_t size)
 {
 	size_t done = 0;
-	ssize_t n;
 
-	if (size % PAGE || (uintptr_t)buf % PAGE)
-		return syscall(SYS_read, fd, buf, size);
 	while (done < size) {
 		size_t part = size - done < AT_ONCE ? size - done : AT_ONCE;
+		ssize_t n = syscall(SYS_read, fd, between, part);
 
-		n = syscall(SYS_read, fd, between, part);
 		if (n <= 0)
 			return done ? (ssize_t)done : n;
 		put((char *)buf + done, between, (size_t)n);
@@ -52,4 +51,14 @@ __attribute__((visibility("default"))) ssize_t read(int fd, void *buf, size_t si
 			break;
 	}
 	return (ssize_t)done;
+}
+
+__attribute__((visibility("default"))) ssize_t read(int fd, void *buf, size_t size)
+{
+	size_t done;
+
+	if (size % PAGE || (uintptr_t)buf % PAGE)
+		return syscall(SYS_read, fd, buf, size);
+	done = put_large(fd, buf, size);
+	return done ? (ssize_t)done : read_and_put(fd, buf, size);
 }

@@ -5,7 +5,8 @@
  * leaves out is one of zeros, too, and costs nothing until it is touched.
  * A short run of them is not left out: criu reads what lies between two such
  * gaps by itself, and one large piece is sooner in place than many small ones
- * (plugin/criu/populate.c).
+ * (plugin/criu/populate.c). For the same reason entries that follow one another are made one: criu's are
+ * as long as its pipes.
  *
  * The images are read as criu writes them (pagemap.proto, mm.proto, vma.proto): two magic
  * words, then messages with their length before them.
@@ -191,6 +192,17 @@ static int write_entry(struct bytes *out, const struct entry *n, struct err *e)
 	return bytes_add(out, text, (size_t)(p - text), e);
 }
 
+/* Criu takes what one read(2) returns for an int. */
+#define ENTRY_PAGES_MOST 262144U
+
+static bool joins(const struct entry *last, const struct entry *n)
+{
+	return last->address + last->pages * IMAGE_PAGE == n->address &&
+	       last->pages + n->pages <= ENTRY_PAGES_MOST && last->flags == n->flags &&
+	       last->in_parent == n->in_parent && last->has_parent == n->has_parent &&
+	       last->wide == n->wide && last->compat == n->compat;
+}
+
 /* ---- leaving out --------------------------------------------------------------- */
 
 struct walk {
@@ -201,6 +213,7 @@ struct walk {
 	uint32_t used; /* pages of runs[run] that were passed */
 	uint32_t *left; /* what remains of each run */
 	struct bytes *out;
+	struct entry last; /* not written yet: what follows may belong to it */
 	uint64_t omitted;
 };
 
@@ -241,6 +254,20 @@ static uint64_t zeros_ahead(const struct walk *w, uint64_t most)
 	return n < most ? n : most;
 }
 
+static int add_entry(struct walk *w, const struct entry *n, struct err *e)
+{
+	if (!n->pages)
+		return 0;
+	if (w->last.pages && joins(&w->last, n)) {
+		w->last.pages += n->pages;
+		return 0;
+	}
+	if (write_entry(w->out, &w->last, e) < 0)
+		return -1;
+	w->last = *n;
+	return 0;
+}
+
 /* One entry, as one or more without what is left out. */
 static int walk_entry(struct walk *w, struct entry n, struct err *e)
 {
@@ -266,7 +293,7 @@ static int walk_entry(struct walk *w, struct entry n, struct err *e)
 		not = not < count ? not : count;
 		gap = omit > 0;
 		if (omit) {
-			if (write_entry(w->out, &now, e) < 0)
+			if (add_entry(w, &now, e) < 0)
 				return -1;
 			now.address = n.address + omit * IMAGE_PAGE;
 			now.pages = 0;
@@ -284,7 +311,7 @@ static int walk_entry(struct walk *w, struct entry n, struct err *e)
 			w->used = 0;
 		}
 	}
-	return write_entry(w->out, &now, e);
+	return add_entry(w, &now, e);
 }
 
 /* Do the map and the runs have as many pages, in order of address? */
@@ -308,7 +335,7 @@ static bool fits(struct pb i, const struct walk *w)
 	return rc == 0 && pages == have;
 }
 
-int64_t pagemap_omit_zeros(const void *mm, size_t mm_size, const void *map,
+int64_t pagemap_tidy(const void *mm, size_t mm_size, const void *map,
 			   size_t map_size, struct meta_run *runs[],
 			   size_t run_count, struct bytes *out, struct err *e)
 {
@@ -334,6 +361,8 @@ int64_t pagemap_omit_zeros(const void *mm, size_t mm_size, const void *map,
 	while (pb_message(&i, &m) > 0 && read_entry(m, &n))
 		if (walk_entry(&w, n, e) < 0)
 			return -1;
+	if (write_entry(out, &w.last, e) < 0)
+		return -1;
 	for (size_t k = 0; k < run_count; k++)
 		runs[k]->count = left[k];
 	return (int64_t)w.omitted;

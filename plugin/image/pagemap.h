@@ -16,13 +16,13 @@ bool pagemap_pages_id(const void *map, size_t size, uint32_t *id);
 
 /*
  * Writes to *out, empty, the page map without the pages of zeros that a fresh
- * anonymous mapping has of itself, and takes them from the runs, which are the
- * pages of pages-N.img; a run's count may become 0. Returns how many pages it
- * left out, 0 when there are none or when the images are not what is expected;
- * then runs are as they were. -1: no memory.
+ * anonymous mapping has of itself, with entries that follow one another joined; and takes those
+ * pages from the runs, which are the pages of pages-N.img; a run's count may become 0. Returns how
+ * many pages it left out. When the images are not what is expected, *out stays
+ * empty, and the runs are as they were. -1: no memory.
  */
-int64_t pagemap_omit_zeros(const void *mm, size_t mm_size, const void *map,
-			   size_t map_size, struct meta_run *runs[],
-			   size_t run_count, struct bytes *out, struct err *e);
+int64_t pagemap_tidy(const void *mm, size_t mm_size, const void *map, size_t map_size,
+		     struct meta_run *runs[], size_t run_count, struct bytes *out,
+		     struct err *e);
 
 #endif

@@ -51,6 +51,14 @@ struct piece {
 	unsigned run_count;
 	uint8_t *data;
 	size_t size, sent;
+	uint64_t begin; /* where in the image it begins */
+	bool put; /* it is where it belongs already */
+};
+
+/* Where bytes [begin, end) of an image belong: at `to` in the memory of a process. */
+struct target {
+	pid_t pid; /* 0: nowhere */
+	uint64_t to, begin, end;
 };
 
 struct feed {
@@ -60,6 +68,7 @@ struct feed {
 	size_t run_count, run_at;
 	uint32_t run_used; /* pages of runs[run_at] that pieces have */
 	uint64_t left; /* bytes no piece has yet */
+	struct target target;
 	struct piece *pieces;
 	unsigned piece_count, next; /* next: the one whose turn it is */
 	uint64_t given; /* pieces lent to the pipe so far */
@@ -310,6 +319,8 @@ static bool fill_piece(struct feed *f, struct piece *piece)
 
 	piece->run_count = 0;
 	piece->sent = 0;
+	piece->put = false;
+	piece->begin = f->item->size - f->left;
 	while (pages < PIECE_PAGES && f->run_at < f->run_count) {
 		const struct meta_run *r = &f->runs[f->run_at];
 		uint32_t n = r->count - f->run_used;
@@ -333,6 +344,26 @@ static bool fill_piece(struct feed *f, struct piece *piece)
 	return piece->size > 0;
 }
 
+/* Part of a piece. */
+static bool put_part(const struct target *t, const struct piece *p, size_t at, size_t size)
+{
+	const struct iovec here = { p->data + at, size };
+	const struct iovec there = { (void *)(uintptr_t)(t->to + (p->begin + at - t->begin)),
+				     size };
+
+	return process_vm_writev(t->pid, &here, 1, &there, 1, 0) == (ssize_t)size;
+}
+
+static int cannot_put(pid_t pid, struct err *e)
+{
+	return err_sys(e, "cannot write to the memory of process %d", pid);
+}
+
+static bool all_within(const struct piece *p, const struct target *t)
+{
+	return t->pid && p->begin >= t->begin && p->begin + p->size <= t->end;
+}
+
 static void *work(void *arg)
 {
 	struct unpacker *u = arg;
@@ -341,7 +372,9 @@ static void *work(void *arg)
 	pthread_mutex_lock(&r->lock);
 	for (;;) {
 		struct err e = { "" };
+		struct target target;
 		struct piece *piece;
+		bool put;
 		int rc;
 
 		while (!r->first && !r->closing)
@@ -351,9 +384,14 @@ static void *work(void *arg)
 		if (!(r->first = piece->next))
 			r->last = &r->first;
 		piece->state = RUNNING;
+		target = piece->feed->target;
 		pthread_mutex_unlock(&r->lock);
+		put = all_within(piece, &target);
 		rc = unpack(u, piece, &e);
+		if (rc == 0 && put && !put_part(&target, piece, 0, piece->size))
+			rc = cannot_put(target.pid, &e);
 		pthread_mutex_lock(&r->lock);
+		piece->put = put;
 		if (rc < 0 && !*r->failed.text)
 			r->failed = e;
 		piece->state = READY;
@@ -571,6 +609,78 @@ static int source_pour(void *arg, int handle, int pipe, struct err *e)
 	return rc < 0 ? -1 : rc == 0;
 }
 
+/* A piece that the pipe was lent, and that has been read from there. */
+static void take_back(struct image_reader *r, struct feed *f)
+{
+	struct piece *before = &f->pieces[(f->next + f->piece_count - 1) % f->piece_count];
+
+	pthread_mutex_lock(&r->lock);
+	if (f->given && before->state == GIVEN)
+		queue_piece(r, before);
+	f->given = 0;
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void set_target(struct image_reader *r, struct feed *f, const struct target *t)
+{
+	pthread_mutex_lock(&r->lock);
+	f->target = *t;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* The part of a piece that belongs to the target, if nobody has put it yet. */
+static bool put_rest(const struct target *t, struct piece *p)
+{
+	uint64_t end = p->begin + p->size < t->end ? p->begin + p->size : t->end;
+	size_t size = (size_t)(end - p->begin) - p->sent;
+
+	if (!p->put && !put_part(t, p, p->sent, size))
+		return false;
+	p->sent += size;
+	return true;
+}
+
+/*
+ * What is unpacked already, and what a request begins or ends in the middle of, this thread
+ * puts; the rest those that unpack it.
+ */
+static int source_put(void *arg, int handle, pid_t pid, uint64_t to, uint64_t size,
+		      struct err *e)
+{
+	static const struct target nowhere;
+	struct image_reader *r = arg;
+	struct feed *f = r->feeds[handle];
+	struct err why = { "" };
+	struct piece *p;
+	struct target t;
+
+	if (!f->item->bulk || !f->piece_count || !size)
+		return 0;
+	take_back(r, f);
+	if (!(p = await_piece(r, f, &why)))
+		return *why.text ? (*e = why, -1) : 0;
+	t = (struct target){ pid, to, p->begin + p->sent, p->begin + p->sent + size };
+	if (t.end < size || t.end > f->item->size || !put_rest(&t, p))
+		return 0;
+	set_target(r, f, &t);
+	while (p && p->begin + p->sent < t.end) {
+		if (p->sent == p->size) {
+			done_with(r, f, false);
+			p = await_piece(r, f, &why);
+		} else if (!put_rest(&t, p)) {
+			cannot_put(pid, &why);
+			p = NULL;
+		}
+	}
+	set_target(r, f, &nowhere);
+	if (p && p->sent == p->size)
+		done_with(r, f, false);
+	if (p)
+		return 1;
+	*e = why;
+	return *why.text ? -1 : err_set(e, "%s ended too soon", f->item->name);
+}
+
 /* Criu is done with it: nothing more is read, and its memory is free. */
 static void feed_end(struct image_reader *r, struct feed *f)
 {
@@ -605,7 +715,8 @@ static void source_close(void *arg, int handle)
 
 struct image_source image_reader_source(struct image_reader *r)
 {
-	return (struct image_source){ r, source_open, source_pour, source_close };
+	return (struct image_source){ r, source_open, source_pour, source_close,
+				      source_put };
 }
 
 /* ---- begin and end -------------------------------------------------------------- */

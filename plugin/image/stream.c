@@ -15,15 +15,21 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "sckpt/image.h"
+#include "sckpt/put.h"
 
 /* More moves at a time; the kernel's limit for unprivileged users. */
 #define PIPE_SIZE (1 << 20)
 
-enum what { LISTENER, CRIU, IMAGE };
+/* Criu's process empties a pipe meanwhile, nothing else. */
+#define PUT_WAIT_S 60
+
+enum what { LISTENER, CRIU, IMAGE, PUT };
 
 struct channel {
 	enum what what;
@@ -36,12 +42,13 @@ struct stream {
 	int epoll;
 	const struct image_sink *sink;
 	const struct image_source *source;
-	struct channel listener, criu;
+	struct channel listener, criu, put;
 	struct channel *images;
 	size_t open_images;
 	stream_hand_on *hand_on;
 	uid_t peer; /* who may connect */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char put_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
 static int watch(struct stream *s, struct channel *c, uint32_t events,
@@ -77,9 +84,10 @@ static struct stream *make(const struct image_sink *sink,
 	}
 	s->sink = sink;
 	s->source = source;
-	s->listener.fd = s->criu.fd = -1;
+	s->listener.fd = s->criu.fd = s->put.fd = -1;
 	s->listener.what = LISTENER;
 	s->criu.what = CRIU;
+	s->put.what = PUT;
 	s->peer = geteuid();
 	if ((s->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) {
 		err_sys(e, "cannot serve criu's images");
@@ -104,35 +112,38 @@ struct stream *stream_adopt(int fd, const struct image_sink *sink,
 	return NULL;
 }
 
+/* Listens there; path is what to unlink later. */
+static int listen_on(struct stream *s, struct channel *c, int type, const char *dir,
+		     const char *name, char path[sizeof(((struct sockaddr_un *)0)->sun_path)],
+		     struct err *e)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", dir, name) >=
+	    sizeof(addr.sun_path))
+		return err_set(e, "%s is too long a path for criu's images", dir);
+	memcpy(path, addr.sun_path, sizeof(addr.sun_path));
+	unlink(path);
+	c->fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    listen(c->fd, SOMAXCONN) < 0)
+		return err_sys(e, "cannot listen on %s", path);
+	return watch(s, c, EPOLLIN, e);
+}
+
 struct stream *stream_open(const char *dir, const struct image_sink *sink,
 			   const struct image_source *source, struct err *e)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct stream *s = make(sink, source, e);
 
 	if (!s)
 		return NULL;
-	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path),
-			     "%s/streamer-%s.sock", dir,
-			     sink ? "capture" : "serve") >=
-	    sizeof(addr.sun_path)) {
-		err_set(e, "%s is too long a path for criu's images", dir);
-		goto fail;
-	}
-	memcpy(s->path, addr.sun_path, sizeof(s->path));
-	unlink(s->path);
-	s->listener.fd = socket(AF_UNIX,
-				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listener.fd < 0 ||
-	    bind(s->listener.fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    listen(s->listener.fd, 1) < 0) {
-		err_sys(e, "cannot listen on %s", s->path);
-		goto fail;
-	}
-	if (watch(s, &s->listener, EPOLLIN, e) < 0)
-		goto fail;
-	return s;
-fail:
+	if (listen_on(s, &s->listener, SOCK_STREAM, dir,
+		      sink ? "streamer-capture.sock" : "streamer-serve.sock", s->path,
+		      e) == 0 &&
+	    (!source || !source->put ||
+	     listen_on(s, &s->put, SOCK_SEQPACKET, dir, PUT_SOCKET, s->put_path, e) == 0))
+		return s;
 	stream_close(s);
 	return NULL;
 }
@@ -151,6 +162,10 @@ void stream_close(struct stream *s)
 	if (s->listener.fd >= 0) {
 		close(s->listener.fd);
 		unlink(s->path);
+	}
+	if (s->put.fd >= 0) {
+		close(s->put.fd);
+		unlink(s->put_path);
 	}
 	if (s->epoll >= 0)
 		close(s->epoll);
@@ -328,6 +343,68 @@ static int serve_request(struct stream *s, struct err *e)
 	return start_image(s, name, e);
 }
 
+/* ---- past the pipe (sckpt/put.h) ------------------------------------------------ */
+
+static struct channel *image_of(const struct stream *s, uint64_t inode)
+{
+	struct channel *c = s->images;
+	struct stat st;
+
+	while (c && (fstat(c->fd, &st) < 0 || st.st_ino != inode))
+		c = c->next;
+	return c;
+}
+
+static void fill(struct stream *s, struct channel *c, bool go_on)
+{
+	struct epoll_event event = { .events = go_on ? EPOLLOUT : 0, .data.ptr = c };
+
+	epoll_ctl(s->epoll, EPOLL_CTL_MOD, c->fd, &event);
+}
+
+static bool next_request(int fd, struct put_request *r)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, r, sizeof(*r), 0);
+	while (n < 0 && errno == EINTR);
+	return n == (ssize_t)sizeof(*r);
+}
+
+/* As long as the peer has the connection, which is one read of its. */
+static int serve_put(struct stream *s, int fd, pid_t pid, struct err *e)
+{
+	struct put_request r;
+	struct channel *c;
+	char answer = 0;
+	int rc = 1;
+
+	if (!next_request(fd, &r) || r.size || !(c = image_of(s, r.pipe)))
+		return 0;
+	fill(s, c, false);
+	while (send(fd, &answer, 1, MSG_NOSIGNAL) == 1 && rc == 1 && next_request(fd, &r)) {
+		rc = s->source->put(s->source->arg, c->handle, pid, r.to, r.size, e);
+		answer = rc != 1;
+	}
+	fill(s, c, true);
+	return rc < 0 ? -1 : 0;
+}
+
+static int accept_put(struct stream *s, struct err *e)
+{
+	const struct timeval patience = { .tv_sec = PUT_WAIT_S };
+	cleanup_fd int fd = accept4(s->put.fd, NULL, NULL, SOCK_CLOEXEC);
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+	    peer.uid != s->peer ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+		return 0;
+	return serve_put(s, fd, peer.pid, e);
+}
+
 static int move_image(struct stream *s, struct channel *c, struct err *e)
 {
 	int rc;
@@ -368,6 +445,9 @@ int stream_step(struct stream *s, struct err *e)
 			break;
 		case IMAGE:
 			rc = move_image(s, c, e);
+			break;
+		case PUT:
+			rc = accept_put(s, e);
 			break;
 		}
 		if (rc < 0)

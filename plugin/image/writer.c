@@ -936,7 +936,7 @@ static struct item *find_item(const struct image_writer *w, const char *name)
 }
 
 /* Of one process; `map` is its page map. */
-static int omit_zeros_of(struct image_writer *w, struct item *map,
+static int tidy_map_of(struct image_writer *w, struct item *map,
 			 struct err *e)
 {
 	struct bytes out = { NULL, 0, 0 };
@@ -962,9 +962,9 @@ static int omit_zeros_of(struct image_writer *w, struct item *map,
 	for (size_t p = 0; p < pages->part_count; p++)
 		for (unsigned i = 0; i < pages->parts[p].count; i++)
 			runs[count++] = &pages->parts[p].runs[i];
-	omitted = pagemap_omit_zeros(mm->data, (size_t)mm->d.size, map->data,
-				     (size_t)map->d.size, runs, count, &out, e);
-	if (omitted > 0) {
+	omitted = pagemap_tidy(mm->data, (size_t)mm->d.size, map->data,
+			       (size_t)map->d.size, runs, count, &out, e);
+	if (omitted >= 0 && out.data) {
 		free(map->data);
 		map->data = out.data;
 		map->d.size = out.size;
@@ -975,7 +975,7 @@ static int omit_zeros_of(struct image_writer *w, struct item *map,
 	return omitted < 0 ? -1 : 0;
 }
 
-static int omit_zeros(struct image_writer *w, struct err *e)
+static int tidy_maps(struct image_writer *w, struct err *e)
 {
 	for (size_t i = 0; i < w->item_count; i++) {
 		struct item *item = w->items[i];
@@ -983,7 +983,7 @@ static int omit_zeros(struct image_writer *w, struct err *e)
 		/* pagemap-shmem-ID.img has no mm-shmem-ID.img beside it. */
 		if (!item->d.bulk && item->d.size &&
 		    !strncmp(item->d.name, "pagemap-", 8) &&
-		    omit_zeros_of(w, item, e) < 0)
+		    tidy_map_of(w, item, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -1059,7 +1059,7 @@ int image_writer_finish(struct image_writer *w, struct image_set *set,
 		return err_set(e, "no memory for packs");
 	memcpy(set->seed, w->seed, sizeof(set->seed));
 	snprintf(set->meta, sizeof(set->meta), "%s.meta", w->prefix);
-	if ((w->options.verbatim || omit_zeros(w, e) == 0) && keep_packs(w, set, renumber, e) == 0 &&
+	if ((w->options.verbatim || tidy_maps(w, e) == 0) && keep_packs(w, set, renumber, e) == 0 &&
 	    describe(w, set, renumber, &b, e) == 0 &&
 	    meta_write(w->dir, set, b.data, b.size, e) == 0)
 		rc = 0;

@@ -215,7 +215,7 @@ static void *criu_restores(void *arg)
 static void serves(void **state)
 {
 	const struct image_source source = { NULL, source_open, source_pour,
-					     source_close };
+					     source_close, NULL };
 	struct stream *s;
 	size_t sum = 0;
 	struct err e;

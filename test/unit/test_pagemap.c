@@ -91,7 +91,7 @@ static struct bytes make_map(const struct entry *n, bool wide, uint32_t flags)
 	return image;
 }
 
-static int64_t omit(const struct bytes *map, struct meta_run *runs, size_t count,
+static int64_t tidy(const struct bytes *map, struct meta_run *runs, size_t count,
 		    struct bytes *out)
 {
 	struct meta_run *list[16];
@@ -102,8 +102,7 @@ static int64_t omit(const struct bytes *map, struct meta_run *runs, size_t count
 	for (size_t i = 0; i < count; i++)
 		list[i] = &runs[i];
 	*out = (struct bytes){ NULL, 0, 0 };
-	n = pagemap_omit_zeros(mm.data, mm.size, map->data, map->size, list,
-			       count, out, &e);
+	n = pagemap_tidy(mm.data, mm.size, map->data, map->size, list, count, out, &e);
 	free(mm.data);
 	return n;
 }
@@ -125,7 +124,7 @@ static void leaves_out(bool wide)
 
 	assert_true(pagemap_pages_id(map.data, map.size, &id));
 	assert_int_equal(id, 7);
-	assert_int_equal(omit(&map, runs, 6, &out), (6 + 4 + 1 + 2) * UNIT);
+	assert_int_equal(tidy(&map, runs, 6, &out), (6 + 4 + 1 + 2) * UNIT);
 	for (int i = 0; i < 6; i++)
 		assert_int_equal(runs[i].count, left[i]);
 	assert_int_equal(out.size, want.size);
@@ -154,15 +153,35 @@ static void short_runs_stay(void **state)
 	struct bytes map = make_map(n, true, PRESENT), out;
 
 	(void)state;
-	assert_int_equal(omit(&map, runs, 3, &out), 0);
+	assert_int_equal(tidy(&map, runs, 3, &out), 0);
 	assert_int_equal(runs[1].count, UNIT - 1);
 	free(out.data);
 	/* One that is long enough, in parts. */
-	assert_int_equal(omit(&map, parts, 6, &out), UNIT + 1);
+	assert_int_equal(tidy(&map, parts, 6, &out), UNIT + 1);
 	for (int i = 1; i < 5; i++)
 		assert_int_equal(parts[i].count, 0);
 	free(map.data);
 	free(out.data);
+}
+
+/* Criu's entries end where its pipes do. */
+static void joins_what_follows(void **state)
+{
+	const struct entry was[] = { { 10, 2 }, { 12, 3 }, { 15, 1 }, { 20, 2 }, { 22, 2 },
+				     { 0, 0 } };
+	const struct entry is[] = { { 10, 6 }, { 20, 4 }, { 0, 0 } };
+	struct meta_run runs[] = { { 3, 0, 10 * UNIT } };
+	struct bytes map = make_map(was, true, PRESENT), out;
+	struct bytes want = make_map(is, true, PRESENT);
+
+	(void)state;
+	assert_int_equal(tidy(&map, runs, 1, &out), 0);
+	assert_int_equal(runs[0].count, 10 * UNIT);
+	assert_int_equal(out.size, want.size);
+	assert_memory_equal(out.data, want.data, want.size);
+	free(map.data);
+	free(out.data);
+	free(want.data);
 }
 
 /* Then nothing is changed. */
@@ -184,9 +203,10 @@ static void lets_alone_what_it_does_not_know(void **state)
 			map.size--;
 		if (i == 5)
 			map.size = 3;
-		assert_int_equal(omit(&map, i == 2 ? few : runs, 1, &out), 0);
+		assert_int_equal(tidy(&map, i == 2 ? few : runs, 1, &out), 0);
 		assert_int_equal(runs[0].count, 4 * UNIT);
 		assert_int_equal(few[0].count, 3 * UNIT);
+		assert_int_equal(out.size, 0);
 		free(map.data);
 		free(out.data);
 	}
@@ -197,6 +217,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(leaves_out_of_both_forms),
 		cmocka_unit_test(short_runs_stay),
+		cmocka_unit_test(joins_what_follows),
 		cmocka_unit_test(lets_alone_what_it_does_not_know),
 	};
 
