@@ -233,7 +233,7 @@ static int start_criu(struct runner *r, int *fds, struct err *e)
 		return -1;
 	}
 	/* Root's: what criu believes of the kernel is not to be the user's word. */
-	criu_env(envp, "XDG_RUNTIME_DIR=" IMAGES);
+	criu_env(envp, "XDG_RUNTIME_DIR=" IMAGES, false);
 	r->criu = fork();
 	if (r->criu == 0)
 		become_criu(r, argv, envp, fds);

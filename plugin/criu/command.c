@@ -147,14 +147,15 @@ void criu_args_free(char **argv)
 	free(argv);
 }
 
-void criu_env(char *envp[CRIU_ENV_MAX], char *cache)
+void criu_env(char *envp[CRIU_ENV_MAX], char *cache, bool put)
 {
 	char **at = envp;
 
 	*at++ = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	*at++ = "LC_ALL=C";
 	*at++ = "SCKPT_HOOK=" HOOK_SOCKET;
-	*at++ = "SCKPT_PUT=" SCKPT_RUN_DIR "/" PUT_SOCKET;
+	if (put)
+		*at++ = "SCKPT_PUT=" SCKPT_RUN_DIR "/" PUT_SOCKET;
 	*at++ = "LD_PRELOAD=" IN_CRIU_PATH;
 	*at++ = cache;
 	*at = NULL;
