@@ -6,7 +6,7 @@
 node_packages=(
 	slurmctld slurmd slurm-client munge criu
 	bubblewrap bsdextrautils iproute2 jq libcap2-bin libgcrypt20 libjson-c5
-	libmunge2 libseccomp2 libxxhash0 libzstd1 procps
+	libmunge2 libseccomp2 libxxhash0 libzstd1 mount procps
 	python3-minimal python3-numpy python3-pycriu strace util-linux zstd
 )
 build_packages=(
