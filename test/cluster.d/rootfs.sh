@@ -32,7 +32,7 @@ esac
 [ "$suite" = trixie ] || build_packages=(
 	autoconf automake gcc git libcap-dev libcmocka-dev libc6-dev
 	libgcrypt20-dev libjson-c-dev libmunge-dev libseccomp-dev libslurm-dev
-	libtool libxxhash-dev libzstd-dev make pkgconf python3 slurm-client xz-utils
+	libtool libxxhash-dev libzstd-dev make munge pkgconf python3 slurm-client xz-utils
 )
 
 # CRIU 4.1.1 cannot dump any inet socket on Linux 6.16 and later
