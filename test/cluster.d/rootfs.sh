@@ -26,6 +26,8 @@ case $suite in
 bookworm)
 	# Its criu is 3.17.1, which no user can run: sid's, with a libc of its own.
 	mapfile -t node_packages < <(printf '%s\n' "${node_packages[@]}" | grep -vxE 'criu|python3-pycriu')
+	# For sckpt-record.
+	node_packages+=(libslurm38)
 	criu_from=apart
 	;;
 esac
