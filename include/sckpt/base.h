@@ -207,6 +207,13 @@ void span_print(int64_t us, char out[16]);
 /* The oldest criu that dumps unprivileged on every machine (criu #2835). */
 #define CRIU_VERSION_LEAST 31900
 
+/* ---- slurmstepd's own lines (stepd.c) --------------------------------- */
+
+/* The first line of slurmstepd's ("slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT …
+ * ***") that begins in the text, maybe behind half a line of the program's; *words: behind the
+ * stars. NULL: there is none. */
+char *stepd_line(char *text, size_t size, char **words);
+
 /* ---- --checkpoint=WORDS (request.c) ----------------------------------- */
 
 enum grant {
@@ -471,6 +478,10 @@ const char *block_next(const char *at, const char *end);
 /* NULL-terminated pointers into such a block; malloc'ed, the caller's, NULL
  * without memory. The first `front` are left for the caller. */
 char **block_list(char *block, size_t size, size_t front);
+
+/* The number of the descriptor that sckpt-prepend takes a helper's arguments from: such a
+ * block. */
+#define PREPEND_VARIABLE "SPANK_SCKPT_PREPEND"
 
 /* ---- supervisor and agent talk (control.c) ---------------------------- */
 

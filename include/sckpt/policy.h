@@ -56,6 +56,17 @@ enum cause stop_cause(const struct job_facts *facts);
 enum action stop_action(enum cause cause, const struct spec *spec);
 const char *cause_name(enum cause cause);
 
+/* What prints Slurm's records as JSON, for argv: its own commands, from 23.02 on. */
+#if HAVE_SCONTROL_JSON
+#define SHOW_JOB(id) { SCONTROL_PATH, "show", "job", id, "--json", NULL }
+#define SHOW_PARTITION(name) { SCONTROL_PATH, "show", "partition", name, "--json", NULL }
+#define SHOW_JOBS_OF(uid) { SQUEUE_PATH, "--json", "--states=all", "--user", uid, NULL }
+#else
+#define SHOW_JOB(id) { RECORD_PATH, "job", id, NULL }
+#define SHOW_PARTITION(name) { RECORD_PATH, "partition", name, NULL }
+#define SHOW_JOBS_OF(uid) { RECORD_PATH, "user", uid, NULL }
+#endif
+
 /* One question to slurmctld. No answer is no error: facts->answered tells. */
 void job_ask(uint32_t job, struct job_facts *facts, struct err *why_not);
 /* From the text of scontrol show job --json, which shows a whole array where one

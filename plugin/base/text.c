@@ -212,7 +212,7 @@ void span_print(int64_t us, char out[16])
 	else if (s < 100)
 		snprintf(out, 16, "%.2f s", (double)us / 1e6);
 	else if (s < 3600)
-		snprintf(out, 16, "%lld min %lld s", s / 60, s % 60);
+		snprintf(out, 16, "%u min %u s", (unsigned)s / 60, (unsigned)s % 60);
 	else
 		snprintf(out, 16, "%lld h %lld min", s / 3600 % 1000000,
 			 s / 60 % 60);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "sckpt/policy.h"
 
 #define ASK_TIMEOUT_MS 20000
 #define ANSWER_MAX (256 << 20)
@@ -113,12 +114,11 @@ static void take_cluster(json_object *top, struct jobs *jobs)
 
 void jobs_ask(struct jobs *jobs, struct err *e)
 {
-	char user[32], *argv[] = { SQUEUE_PATH, "--json", "--states=all", user,
-				   NULL };
+	char user[16], *argv[] = SHOW_JOBS_OF(user);
 	json_object *top, *list;
 
 	*jobs = (struct jobs){ .known = false };
-	snprintf(user, sizeof(user), "--user=%u", geteuid());
+	snprintf(user, sizeof(user), "%u", geteuid());
 	if ((list = ask(argv, &top, e))) {
 		size_t n = json_object_array_length(list);
 
@@ -141,8 +141,7 @@ void jobs_free(struct jobs *jobs)
 
 int job_of_id(const struct id *id, struct job *job, struct err *e)
 {
-	char name[40], *argv[] = { SCONTROL_PATH, "show", "job", name, "--json",
-				   NULL };
+	char name[40], *argv[] = SHOW_JOB(name);
 	char *ping[] = { SCONTROL_PATH, "ping", NULL };
 	cleanup_free char *answer = NULL;
 	json_object *top, *list, *one;

@@ -107,13 +107,14 @@ static int put(struct pack_writer *p, const void *data, size_t size,
 
 struct pack_writer *pack_create(int dir, const char *name, struct err *e)
 {
-	const struct pack_header header = { PACK_MAGIC, PACK_VERSION, IMAGE_PAGE };
+	struct pack_header header = { .version = PACK_VERSION, .page = IMAGE_PAGE };
 	struct pack_writer *p = calloc(1, sizeof(*p));
 
 	if (!p) {
 		err_set(e, "no memory for a pack");
 		return NULL;
 	}
+	memcpy(header.magic, PACK_MAGIC, sizeof(header.magic));
 	p->fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (p->fd < 0) {
 		err_sys(e, "cannot make %s", name);

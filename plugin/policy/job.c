@@ -140,8 +140,7 @@ out:
 void job_ask(uint32_t job, struct job_facts *facts, struct err *why_not)
 {
 	cleanup_free char *answer = NULL;
-	char id[16], *argv[] = { SCONTROL_PATH, "show", "job", id, "--json",
-				 NULL };
+	char id[16], *argv[] = SHOW_JOB(id);
 
 	*facts = (struct job_facts){ .answered = false };
 	snprintf(id, sizeof(id), "%u", job);
@@ -216,8 +215,7 @@ int jobs_queued(uint32_t **jobs, struct err *e)
 
 int partition_grace(const char *name)
 {
-	char *argv[] = { SCONTROL_PATH, "show", "partition", (char *)name,
-			 "--json", NULL };
+	char *argv[] = SHOW_PARTITION((char *)name);
 	cleanup_free char *answer = NULL;
 	json_object *top = NULL, *list, *partition;
 	int64_t grace = 0;

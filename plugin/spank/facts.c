@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What Slurm says of the step. All that depends on the Slurm release is here
- * and in launch.c's spank_prepend_task_argv.
+ * and in prepend.c.
  */
 #include <errno.h>
 #include <pwd.h>

@@ -170,11 +170,9 @@ static int put_agent_first(spank_t sp, const struct spec *spec, struct err *e)
 	argv[0] = AGENT_PATH;
 	memcpy(&argv[1], args, (size_t)n * sizeof(argv[0]));
 	argv[n + 1] = "--";
-	n = spank_prepend_task_argv(sp, n + 2, argv);
+	n = prepend(sp, n + 2, argv, e);
 	spec_args_free(args);
-	return n == ESPANK_SUCCESS ? 0 :
-				     err_set(e, "cannot start sckpt-agent: %s",
-					     spank_strerror(n));
+	return n;
 }
 
 static void caps_none(void)
@@ -374,6 +372,9 @@ static void look_at_task(spank_t sp, struct spec *spec)
 		 ESPANK_ENV_NOEXIST)
 		snprintf(spec->off, sizeof(spec->off),
 			 "its program is started by a container runtime (--container)");
+	else if (!prepend_possible(sp))
+		snprintf(spec->off, sizeof(spec->off),
+			 "Slurm before 23.11 does not show plugins the programs of srun --multi-prog");
 }
 
 /* The supervisor's, before there is one. */

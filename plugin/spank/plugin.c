@@ -76,6 +76,8 @@ int slurm_spank_local_user_init(spank_t sp, int ac, char *argv[])
 	(void)argv;
 	if (option_call_step()->token)
 		srun_note_frames(sp);
+	if (!prepend_is_slurms() && option_request()->on)
+		srun_note_multi_prog(sp);
 	return ESPANK_SUCCESS;
 }
 

@@ -38,6 +38,17 @@ void srun_note_stderr(void);
 #define FRAMES_VARIABLE "SPANK_SCKPT_FRAMES"
 void srun_note_frames(spank_t sp);
 
+/* srun.c: notes likewise, for Slurm before 23.11, that its tasks have programs of their own. */
+#define MULTI_PROG_VARIABLE "SPANK_SCKPT_MULTI_PROG"
+void srun_note_multi_prog(spank_t sp);
+
+/* prepend.c: in the task, puts a helper's path and arguments in front of the program's. */
+int prepend(spank_t sp, int argc, const char *argv[], struct err *e);
+/* prepend.c: false: this step's programs are out of reach. */
+bool prepend_possible(spank_t sp);
+/* prepend.c: true: by Slurm's own call, in every step. */
+bool prepend_is_slurms(void);
+
 /* settings.c: plugstack.conf's words and sckpt.conf; the first error is kept
  * in settings_error() ("" when there is none). */
 void settings_load(int ac, char *argv[]);

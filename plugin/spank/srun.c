@@ -124,6 +124,23 @@ static void find_files(spank_t sp, bool *out, bool *err)
 	}
 }
 
+void srun_note_multi_prog(spank_t sp)
+{
+	cleanup_free char *args = NULL;
+	cleanup_free char **argv = given("/proc/self/cmdline", &args, 0);
+	char **program = NULL;
+	int count = 0, own = 0;
+
+	while (argv && argv[own])
+		own++;
+	/* Behind the file's name srun has put what is in it (launch_slurm.c, _load_multi). */
+	if (spank_get_item(sp, S_JOB_ARGV, &count, &program) == ESPANK_SUCCESS && count > 1 &&
+	    own >= count && strcmp(argv[own - count + 1], program[1]))
+		setenv(MULTI_PROG_VARIABLE, "1", 1);
+	else
+		unsetenv(MULTI_PROG_VARIABLE);
+}
+
 void srun_note_frames(spank_t sp)
 {
 	bool out, err;

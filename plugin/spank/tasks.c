@@ -99,16 +99,12 @@ static int put_join_first(spank_t sp, const struct spec *spec, int task,
 {
 	char number[16], fd[16], job[16];
 	const char *argv[] = { JOIN_PATH, number, fd, job, spec->id, spec->node };
-	int rc;
 
 	snprintf(number, sizeof(number), "%d", task);
 	snprintf(fd, sizeof(fd), "%d", joins[1]);
 	snprintf(job, sizeof(job), "%u", spec->job);
 	fcntl(joins[1], F_SETFD, 0);
-	rc = spank_prepend_task_argv(sp, sizeof(argv) / sizeof(argv[0]), argv);
-	return rc == ESPANK_SUCCESS ? 0 :
-				      err_set(e, "cannot start sckpt-join: %s",
-					      spank_strerror(rc));
+	return prepend(sp, sizeof(argv) / sizeof(argv[0]), argv, e);
 }
 
 int tasks_follow(spank_t sp, const struct spec *spec, int task)

@@ -325,6 +325,18 @@ static bool is_bare_label(const struct output *o)
 	return at_line(o) && o->sent < o->filled && o->sent + label(o) == o->filled;
 }
 
+/* One of slurmstepd's with its time in front, as a program's own lines may have, too. */
+static bool is_dated_message(const char *at, size_t size)
+{
+	char line[128], *words;
+
+	if (size > sizeof(line))
+		size = sizeof(line);
+	memcpy(line, at, size);
+	return size && *line == '[' && stepd_line(line, size, &words) == line &&
+	       line + size - words >= 5 && !memcmp(words, "STEP ", 5);
+}
+
 /* Messages of srun's, slurmstepd's and sckpt's are no output of the program's:
  * they do not come again. They are written in one piece and end a line. Returns how
  * many bytes are before the name; -1: it is none. */
@@ -339,7 +351,7 @@ static int is_message(const struct output *o)
 	for (size_t i = 0; i < sizeof(who) / sizeof(who[0]); i++)
 		if (left > strlen(who[i]) && !memcmp(at, who[i], strlen(who[i])))
 			return (int)before;
-	return -1;
+	return is_dated_message(at, left) ? (int)before : -1;
 }
 
 static void hold(struct standin *s, const char *data, size_t size)

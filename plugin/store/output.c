@@ -28,32 +28,29 @@ int output_open(const struct store *store, int number, bool make,
 	return fd < 0 ? err_sys(e, "%s/%s", store->path, name) : fd;
 }
 
-/* Does a line of slurmstepd's begin here (req.c, _handle_signal_container)?
- * Returns its length with the newline, or 0. */
-static size_t stepd_line(const char *p, size_t size, uint32_t job)
+/* Does the line say that this job, or a step of it, was cancelled (req.c,
+ * _handle_signal_container)? Returns the length of the words with the newline, or 0. */
+static size_t says_cancelled(const char *words, size_t size, uint32_t job)
 {
-	const char *nl = memchr(p, '\n', size < LINE_MAX_STEPD ? size :
-							 LINE_MAX_STEPD);
-	char line[LINE_MAX_STEPD + 1], *mark, *end;
+	const char *nl = memchr(words, '\n', size < LINE_MAX_STEPD ? size :
+							     LINE_MAX_STEPD);
+	char line[LINE_MAX_STEPD + 1], *at = line, *end;
 	unsigned long number;
 	size_t n;
 
-	if (!nl || strncmp(p, "slurmstepd", 10))
+	if (!nl)
 		return 0;
-	n = (size_t)(nl - p);
-	memcpy(line, p, n);
+	n = (size_t)(nl - words);
+	memcpy(line, words, n);
 	line[n] = '\0';
-	if (!(mark = strstr(line, ": error: *** ")) || strchr(line, ' ') != mark + 1)
-		return 0;
-	mark += strlen(": error: *** ");
-	if (!strncmp(mark, "JOB ", 4))
-		mark += 4;
-	else if (!strncmp(mark, "STEP ", 5))
-		mark += 5;
+	if (!strncmp(at, "JOB ", 4))
+		at += 4;
+	else if (!strncmp(at, "STEP ", 5))
+		at += 5;
 	else
 		return 0;
-	number = strtoul(mark, &end, 10);
-	if (number != job || end == mark || (*end != ' ' && *end != '.') ||
+	number = strtoul(at, &end, 10);
+	if (number != job || end == at || (*end != ' ' && *end != '.') ||
 	    !strstr(end, " CANCELLED AT ") || n < 4 ||
 	    strcmp(line + n - 4, " ***"))
 		return 0;
@@ -62,18 +59,18 @@ static size_t stepd_line(const char *p, size_t size, uint32_t job)
 
 size_t output_strip(char *buf, size_t size, uint32_t job)
 {
-	char *at = buf, *end = buf + size, *hit;
+	char *at = buf, *end = buf + size, *begin, *words;
 
-	while ((hit = memmem(at, (size_t)(end - at), "slurmstepd", 10))) {
-		size_t n = stepd_line(hit, (size_t)(end - hit), job);
+	while ((begin = stepd_line(at, (size_t)(end - at), &words))) {
+		size_t n = says_cancelled(words, (size_t)(end - words), job);
 
 		if (!n) {
-			at = hit + 1;
+			at = words;
 			continue;
 		}
-		memmove(hit, hit + n, (size_t)(end - hit) - n);
-		end -= n;
-		at = hit;
+		memmove(begin, words + n, (size_t)(end - words) - n);
+		end -= words + n - begin;
+		at = begin;
 	}
 	return (size_t)(end - buf);
 }

@@ -16,13 +16,20 @@ instances=9
 [[ $instance =~ ^[1-$instances]$ ]] ||
 	die "SCKPT_TEST_INSTANCE is '$instance', and is to be a number from 1 to $instances"
 cache=${SCKPT_TEST_CACHE:-/var/cache/sckpt-test}
+suite=${SCKPT_TEST_SUITE:-trixie}
+case $suite in
+bookworm | trixie | sid) ;;
+*) die "SCKPT_TEST_SUITE is '$suite', and is to be bookworm, trixie or sid" ;;
+esac
 
 checkout_hash=$(printf '%s' "$checkout" | sha256sum)
 id=${checkout_hash:6 * (instance - 1):6}
 state=/var/lib/sckpt-test/$id
 run=/run/sckpt-test/$id
-# The build is the checkout's; what is installed and all else are the cluster's.
+# The build is the checkout's, one for each suite; what is installed and all else are
+# the cluster's.
 build=/var/lib/sckpt-test/${checkout_hash:0:6}/build
+[ "$suite" = trixie ] || build+=-$suite
 
 # Waits until a command succeeds: wait_for SECONDS WHAT CMD…
 wait_for() {

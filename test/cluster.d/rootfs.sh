@@ -3,12 +3,10 @@
 # The nodes' root and the build's root: made once by mmdebstrap, cached by
 # what they are made of, never written to afterwards.
 
-suite=trixie
-
 node_packages=(
 	slurmctld slurmd slurm-client munge criu
 	bubblewrap bsdextrautils iproute2 jq libcap2-bin libgcrypt20 libjson-c5
-	libmunge2 libseccomp2 libxxhash0 libzstd1 procps
+	libmunge2 libseccomp2 libxxhash0 libzstd1 mount procps
 	python3-minimal python3-numpy python3-pycriu strace util-linux zstd
 )
 build_packages=(
@@ -20,8 +18,24 @@ build_packages=(
 # What `--criu sid` takes from sid: criu, what reads its images, and the
 # libraries it needs newer.
 sid_packages='criu python3-pycriu libcompel1 libnet9 libnl-3-200 libnl-genl-3-200 libnl-route-3-200'
+criu_from=$suite
 
-criu_from=trixie
+# What is otherwise with Debian's other suites. The checks of the sources are
+# trixie's (test/check).
+case $suite in
+bookworm)
+	# Its criu is 3.17.1, which no user can run: sid's, with a libc of its own.
+	mapfile -t node_packages < <(printf '%s\n' "${node_packages[@]}" | grep -vxE 'criu|python3-pycriu')
+	# For sckpt-record.
+	node_packages+=(libslurm38)
+	criu_from=apart
+	;;
+esac
+[ "$suite" = trixie ] || build_packages=(
+	autoconf automake gcc git libcap-dev libcmocka-dev libc6-dev
+	libgcrypt20-dev libjson-c-dev libmunge-dev libseccomp-dev libslurm-dev
+	libtool libxxhash-dev libzstd-dev make munge pkgconf python3 slurm-client xz-utils
+)
 
 # CRIU 4.1.1 cannot dump any inet socket on Linux 6.16 and later
 # ("Can't get 1:16 opt"); 4.2 can, and so can Debian's 4.1.1-3, but trixie
@@ -30,9 +44,14 @@ rootfs_choose_criu() {
 	local major minor
 	IFS=. read -r major minor _ <<<"$(uname -r)"
 	case $1 in
-	trixie | sid) criu_from=$1 && say "CRIU from $1, as told" ;;
+	trixie | sid)
+		[ "$suite" = trixie ] || die "--criu is for SCKPT_TEST_SUITE=trixie"
+		criu_from=$1 && say "CRIU from $1, as told"
+		;;
 	'')
-		if [ "$major" -gt 6 ] || { [ "$major" = 6 ] && [ "${minor%%[!0-9]*}" -ge 16 ]; }; then
+		if [ "$suite" != trixie ]; then
+			say "CRIU from sid"
+		elif [ "$major" -gt 6 ] || { [ "$major" = 6 ] && [ "${minor%%[!0-9]*}" -ge 16 ]; }; then
 			criu_from=sid
 			say "CRIU from sid: trixie's 4.1.1 cannot dump sockets on Linux $major.$minor"
 		else
@@ -102,16 +121,18 @@ rootfs_prune() { # KIND
 
 rootfs_mmdebstrap() { # KIND DIR MIRROR PACKAGES…
 	local kind=$1 dir=$2 mirror=$3 sources include
+	# On a mirror that stands still sid's Release file may be past its date.
+	local sid_mirror="[check-valid-until=no] $3"
 	shift 3
 	include=$(
 		IFS=,
 		echo "$*"
 	)
 	sources=("deb $mirror $suite main")
+	[ "$suite" = sid ] && sources=("deb $sid_mirror sid main")
 	local hook=(true)
-	if [ "$kind" = node ] && [ "$criu_from" = sid ]; then
-		# On a mirror that stands still sid's Release file may be past its date.
-		sources+=("deb [check-valid-until=no] $mirror sid main")
+	if [ "$kind" = node ] && [ "$suite" != sid ] && [ "$criu_from" = sid ]; then
+		sources+=("deb $sid_mirror sid main")
 		include+=,${sid_packages// /,}
 		hook=(sh -c "printf '%s\n' 'Package: *' 'Pin: release n=sid' 'Pin-Priority: -1' '' 'Package: $sid_packages' 'Pin: release n=sid' 'Pin-Priority: 990' >\"\$1/etc/apt/preferences.d/sid\"" sh)
 	fi
@@ -122,7 +143,22 @@ rootfs_mmdebstrap() { # KIND DIR MIRROR PACKAGES…
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
 		--setup-hook="mkdir -p \"\$1/etc/apt/preferences.d\"" \
 		--setup-hook="$(printf '%q ' "${hook[@]}") \"\$1\"" \
-		--include="$include" "$suite" "$dir" "${sources[@]}"
+		--include="$include" "$suite" "$dir" "${sources[@]}" &&
+		{ [ "$kind" != node ] || [ "$criu_from" != apart ] || rootfs_criu_apart "$dir" "$sid_mirror"; }
+}
+
+# Sid's criu in a root with an older libc: its own loader finds its own libraries.
+rootfs_criu_apart() { # DIR MIRROR
+	local apart=/usr/lib/criu-of-sid from=$1/tmp/sid loader
+	host_run mmdebstrap --quiet --variant=extract --include=criu,patchelf sid "$from" "deb $2 sid main" || return
+	ln -s usr/lib usr/lib64 "$from" &&
+		mkdir "$1$apart" &&
+		cp -a "$from"/usr/lib/*-linux-gnu/*.so* "$1$apart" &&
+		loader=$(chroot "$from" patchelf --print-interpreter /usr/sbin/criu) &&
+		chroot "$from" patchelf --set-interpreter "$apart/${loader##*/}" \
+			--force-rpath --set-rpath "$apart" /usr/sbin/criu &&
+		cp "$from/usr/sbin/criu" "$1/usr/sbin/criu" &&
+		rm -rf "$from"
 }
 
 # Two users of different groups, everywhere the same.

@@ -38,7 +38,6 @@ slurm_configure() { # NODES WITH_SCKPT
 			PreemptType=preempt/partition_prio
 			PreemptMode=REQUEUE
 			JobRequeue=1
-			MaxBatchRequeue=10000
 			MpiDefault=none
 			MailProg=/etc/slurm/mail
 			KillWait=10
@@ -50,6 +49,8 @@ slurm_configure() { # NODES WITH_SCKPT
 			SlurmdParameters=config_overrides
 			PlugStackConfig=/etc/slurm/plugstack.conf
 		END
+		# Before 23.11 it is 5, and no setting.
+		[ "$suite" = bookworm ] || echo MaxBatchRequeue=10000
 		for i in $(seq "$1"); do
 			echo "NodeName=n$i NodeAddr=$(network_address "n$i") CPUs=2 RealMemory=4000"
 		done

@@ -10,6 +10,7 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = TOP / "test" / "cluster"
+SUITE = os.environ.get("SCKPT_TEST_SUITE", "trixie")
 
 
 def sh(*args, check=True, **kw):
@@ -45,7 +46,9 @@ class Job:
         self.out = home / f"slurm-{number}.out"
 
     def record(self):
-        text = self.cluster.ctl(f"scontrol show job {self.number} --json").stdout
+        show = ("/usr/libexec/sckpt/sckpt-record job {}" if SUITE == "bookworm"
+                else "scontrol show job {} --json")
+        text = self.cluster.ctl(show.format(self.number)).stdout
         return json.loads(text)["jobs"][0]
 
     @property

@@ -162,7 +162,7 @@ static void stays_small(void **state)
 				     .frozen_us = 7, .stored = 100, .count = 1,
 				     .text = "every 30 s" };
 		event_add(&store, &ev, true);
-		assert_in_range(log_size(), 1, (64 << 10) + 400);
+		assert_true(log_size() >= 1 && log_size() <= (64 << 10) + 400);
 		if (i == 1000) {
 			ev = (struct event){ .kind = EVENT_RESTORE,
 					     .time_us = 10 * i + 5,
@@ -171,7 +171,7 @@ static void stays_small(void **state)
 		}
 	}
 	count = events_load(&spec, &list, NULL);
-	assert_in_range(count, 4, 500);
+	assert_true(count >= 4 && count <= 500);
 	assert_int_equal(list[0].kind, EVENT_BEGIN);
 	for (int i = 0; i < count; i++) {
 		n += list[i].count;

@@ -979,6 +979,14 @@ static void stepd_lines_are_taken_out(void **state)
 		{ "half a li" LINE "ne\n", "half a line\n" },
 		{ LINE LINE, "" },
 		{ "slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED AT x ***\n", "" },
+		{ "slurmstepd slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT x ***\n", "slurmstepd " },
+		/* As Slurm does since 25.05 (LogTimeFormat). */
+		{ "[2026-11-27T23:41:46.006] error: *** JOB 7 ON n1 CANCELLED AT x ***\nb\n", "b\n" },
+		{ "a[1] [Nov 27 23:41:46] error: *** STEP 7.0 ON n1 CANCELLED AT x ***\n", "a[1] " },
+		{ "[1] error: *** FULL ***\n" LINE "b", "[1] error: *** FULL ***\nb" },
+		{ "[1] error: *** JOB 8 ON n1 CANCELLED AT x ***\n", NULL },
+		{ "[1]\n] error: *** JOB 7 ON n1 CANCELLED AT x ***\n", NULL },
+		{ "my error: *** JOB 7 ON n1 CANCELLED AT x ***\n", NULL },
 		/* Another job's, the program's own words, no newline yet. */
 		{ "slurmstepd-n1: error: *** JOB 8 ON n1 CANCELLED AT x ***\n", NULL },
 		{ "slurmstepd is a daemon\n", NULL },

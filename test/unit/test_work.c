@@ -45,7 +45,7 @@ static void comes_to(const struct event *list, size_t count, int now,
 	for (int i = 0; i < w.count; i++) {
 		if (!w.runs[i].from)
 			continue;
-		assert_in_range(w.runs[i].kept, w.runs[i].from, w.runs[i].end);
+		assert_true(w.runs[i].kept >= w.runs[i].from && w.runs[i].kept <= w.runs[i].end);
 		ran += w.runs[i].end - w.runs[i].from;
 		kept += w.runs[i].kept - w.runs[i].from;
 	}
