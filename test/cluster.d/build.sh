@@ -118,6 +118,8 @@ build_install() {
 		for package in "$build/tree/deb"/*.deb; do
 			dpkg-deb --extract "$package" "$new/up" || return
 		done
+		# sckpt.postinst's part
+		cp "$new/up/usr/share/sckpt"/* "$new/up/usr/libexec/sckpt" || return
 	fi
 	rm -rf --one-file-system "${state:?}/dest"/*
 	mv "$new/up"/* "$state/dest" && rm -rf --one-file-system "$new"

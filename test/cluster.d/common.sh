@@ -15,6 +15,8 @@ instance=${SCKPT_TEST_INSTANCE:-1}
 instances=9
 [[ $instance =~ ^[1-$instances]$ ]] ||
 	die "SCKPT_TEST_INSTANCE is '$instance', and is to be a number from 1 to $instances"
+# How much slower than a usual one this machine is, for Slurm's time limits (test/vm).
+slow=${SCKPT_TEST_SLOW:-1}
 cache=${SCKPT_TEST_CACHE:-/var/cache/sckpt-test}
 suite=${SCKPT_TEST_SUITE:-trixie}
 case $suite in

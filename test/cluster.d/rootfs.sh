@@ -32,7 +32,7 @@ bookworm)
 	;;
 esac
 [ "$suite" = trixie ] || build_packages=(
-	autoconf automake gcc git libcap-dev libcmocka-dev libc6-dev
+	autoconf automake build-essential debhelper gcc git libcap-dev libcmocka-dev libc6-dev
 	libgcrypt20-dev libjson-c-dev libmunge-dev libseccomp-dev libslurm-dev
 	libtool libxxhash-dev libzstd-dev make munge pkgconf python3 slurm-client xz-utils
 )

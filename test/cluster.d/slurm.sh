@@ -40,10 +40,10 @@ slurm_configure() { # NODES WITH_SCKPT
 			JobRequeue=1
 			MpiDefault=none
 			MailProg=/etc/slurm/mail
-			KillWait=10
+			KillWait=$((10 * slow))
 			MinJobAge=3600
-			SlurmdTimeout=15
-			BatchStartTimeout=10
+			SlurmdTimeout=$((15 * slow))
+			BatchStartTimeout=$((10 * slow))
 			UnkillableStepTimeout=60
 			ReturnToService=2
 			SlurmdParameters=config_overrides

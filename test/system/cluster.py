@@ -25,8 +25,13 @@ def sh(*args, check=True, **kw):
     return done
 
 
+# How much slower than a usual one this machine is (test/vm).
+SLOW = int(os.environ.get("SCKPT_TEST_SLOW", "1"))
+
+
 def until(what, probe, seconds=60):
     """Waits for probe() to be true and returns it; fails by name."""
+    seconds *= SLOW
     end = time.monotonic() + seconds
     while True:
         begin = time.monotonic()
