@@ -73,6 +73,8 @@ def options(args):
     parser.add_argument("--runs", type=int, default=5, help="counted ones (default: 5)")
     parser.add_argument("--full", action="store_true",
                         help="256, 1024 and 4096 MiB, tree, small; all kinds and places")
+    parser.add_argument("--buffer", default="", help="as in sckpt.conf (the agent's peak memory"
+                        f" has its bar with {report.PEAK_BUFFER} and {report.PEAK_SIZE} MiB)")
     parser.add_argument("--bare-only", action="store_true", help="leave sckpt's side out")
     o = parser.parse_args(args)
     o.sizes = o.sizes or (["small", "256", "1024", "tree", "4096"] if o.full else ["256"])
@@ -157,13 +159,15 @@ def run(o):
         warm(need)
         for size in o.sizes:
             for place in o.places:
-                with node.place(place, need) as path, node.sckpt_conf(sckpt.settings(path)), \
-                        bare.Bare() as plain:
+                settings = sckpt.settings(path := node.PLACES[place], o.buffer)
+                with node.place(place, need), node.sckpt_conf(settings), bare.Bare() as plain:
                     sides = {"bare": plain.run, "dd": plain.copy}
                     if not o.bare_only:
                         sides["sckpt"] = ours.run
                     for n, subject in enumerate(subjects(size, o.kinds)):
                         results += measure(subject, place, path, sides, o.runs, n == 0)
+        for result in results:
+            result["buffer"] = o.buffer
     return results
 
 

@@ -25,9 +25,9 @@ def until(what, probe, seconds=300):
         time.sleep(0.05)
 
 
-def settings(path):
+def settings(path, buffer=""):
     """sckpt.conf for checkpoints in path."""
-    return f"dir={path}\n"
+    return f"dir={path}\n" + (f"buffer={buffer}\n" if buffer else "")
 
 
 class Job:

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from conftest import until
+
 CRIU, HELPERS = "/usr/sbin/criu", "/usr/libexec/sckpt"
 PLUGSTACK, CONF = "/etc/slurm/plugstack.conf", "/etc/slurm/sckpt.conf"
 STORE = "/home/user1/.sckpt"
@@ -108,6 +110,15 @@ def test_bounding_set(cluster):
                        "until grep -q slurmd /proc/$!/comm; do sleep 0.01; done; "
                        "sckpt doctor'; rm /tmp/slurmd", user="root", check=False)
     assert re.search("FAIL +capability +slurmd may not have CAP_CHECKPOINT_RESTORE", done.stdout)
+
+
+def test_after_reconfigure(cluster):
+    """slurmd, which executes itself again, has its file's own name then: Debian's is slurmd-wlm."""
+    pid = cluster.run("n1", "cat /run/slurmd.pid", user="root").stdout
+    cluster.ctl("scontrol reconfigure", user="root")
+    until("slurmd to be another", lambda: cluster.run(
+        "n1", "cat /run/slurmd.pid", user="root", check=False).stdout not in ("", pid))
+    assert re.search("OK +capability", cluster.run("n1", "sckpt doctor", user="root").stdout)
 
 
 def test_nothing_wrong(cluster):
