@@ -18,12 +18,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lanes.h"
+
 #define FDS 4096
 
 static bool holds_pages[FDS];
 
-/* Returns when all is read, or nobody is there to read it. */
-static void wait_until_read(int pipe)
+void wait_until_read(int pipe)
 {
 	/* The kernel tells nobody that a pipe has become empty, only that it
 	 * is full no more (pipe_read(), fs/pipe.c). */
@@ -36,16 +37,26 @@ static void wait_until_read(int pipe)
 			return;
 }
 
+static void wait_for_all(int image)
+{
+	lanes_wait();
+	wait_until_read(image);
+}
+
 __attribute__((visibility("default"))) ssize_t splice(int from, off64_t *from_at, int to,
 						      off64_t *to_at, size_t size,
 						      unsigned int flags)
 {
-	ssize_t n = syscall(SYS_splice, from, from_at, to, to_at, size, flags);
+	bool by_lane = false;
+	ssize_t n = from_at || to_at ? 0 : lanes_splice(from, to, size, flags, &by_lane);
+
+	if (!by_lane)
+		n = syscall(SYS_splice, from, from_at, to, to_at, size, flags);
 
 	if (n > 0 && to < FDS)
 		holds_pages[to] = true;
 	else if (n > 0)
-		wait_until_read(to);
+		wait_for_all(to);
 	return n;
 }
 
@@ -53,7 +64,7 @@ __attribute__((visibility("default"))) int close(int fd)
 {
 	if (fd >= 0 && fd < FDS && holds_pages[fd]) {
 		holds_pages[fd] = false;
-		wait_until_read(fd);
+		wait_for_all(fd);
 	}
 	return (int)syscall(SYS_close, fd);
 }
