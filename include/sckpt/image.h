@@ -190,6 +190,14 @@ int image_reader_each(struct image_reader *r, const char *name,
 /* Writes one whole image to fd. */
 int image_reader_copy(struct image_reader *r, const char *name, int fd,
 		      struct err *e);
+/*
+ * Of one process, by criu's mm-PID.img and pagemap-PID.img: which pages-N.img has its memory, and
+ * where in there its vDSO is; *size 0: it has none. -1: that is not understood, or not all of
+ * the vDSO is there.
+ */
+int image_vdso(const void *mm, size_t mm_size, const void *map, size_t map_size,
+	       uint32_t *pages, uint64_t *at, uint64_t *size);
+
 /* Reads and checks every block of pack number n of the set. */
 int image_reader_verify_pack(struct image_reader *r, size_t n, struct err *e);
 void image_reader_close(struct image_reader *r);

@@ -68,6 +68,8 @@ int become_user(const struct broker *b, int needs, struct err *e);
 int look_at_tree(const struct broker *b, int *needs, struct err *e);
 /* What this node asks for beside that: ELEVATE_PTRACE or 0. */
 int look_at_node(void);
+/* SHA-256 of the vDSO that this process has of this kernel. */
+int vdso_digest(uint8_t out[32], struct err *e);
 /* The root is in the agent's cgroups. */
 int look_at_groups(struct err *e);
 
@@ -87,6 +89,7 @@ struct statement {
 	char cluster[128];
 	uint32_t uid;
 	int needs;
+	uint8_t vdso[32]; /* SHA-256 of what its kernel gave processes */
 	struct stated *list;
 	size_t count;
 };

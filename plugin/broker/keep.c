@@ -4,7 +4,8 @@
  * protocol. What is in images decides what criu does with its rights at a restore: so
  * each is digested on its way to the agent, and the runner has the list of digests sealed;
  * and on the way back it is read whole, compared, and served from memory. Contents of
- * memory (pages-*.img) are the program's own words anyway: their pipes go straight on.
+ * memory (pages-*.img) are the program's own words anyway: their pipes go straight on. But for the
+ * vDSO in there, which criu believes: where it is, it has to be the one of the kernel of the dump.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,16 +25,25 @@
 #include "sckpt/image.h"
 
 #define PIECE 65536
+#define SPLICE_MOST (1U << 20)
 /* Of one image that is kept in memory: of files that were deleted, most of all. */
 #define IMAGE_MOST (UINT64_C(1) << 30)
+
+/* Where in the pages of one process its vDSO is. */
+struct vdso {
+	uint32_t pages; /* the N of pages-N.img */
+	uint64_t at, size; /* size 0: nowhere */
+};
 
 /* An image that criu has open. */
 struct kept {
 	size_t image; /* in the statement's list */
 	gcry_md_hd_t md;
 	int to; /* dump: a pipe to the agent */
-	uint8_t *data; /* restore */
+	uint8_t *data; /* restore; of pages: their vDSO */
 	uint64_t at;
+	int from; /* restore, of pages that have a vDSO: a pipe of the agent's */
+	struct vdso vdso;
 };
 
 struct keeper {
@@ -42,6 +52,8 @@ struct keeper {
 	size_t room; /* of s.list */
 	struct kept *kept; /* of each that was opened: a handle is a place in it */
 	size_t count, kept_room;
+	struct vdso *vdsos;
+	size_t vdso_count;
 };
 
 static int new_handle(struct keeper *k, size_t image, struct err *e)
@@ -55,7 +67,7 @@ static int new_handle(struct keeper *k, size_t image, struct err *e)
 		k->kept = more;
 		k->kept_room = room;
 	}
-	k->kept[k->count] = (struct kept){ .image = image, .to = -1 };
+	k->kept[k->count] = (struct kept){ .image = image, .to = -1, .from = -1 };
 	return (int)k->count++;
 }
 
@@ -267,12 +279,27 @@ static int dump_open(void *arg, const char *name, struct err *e)
 	return rc < 0 ? -1 : handle;
 }
 
+/* Pages with a vDSO in them pass through the keeper. */
+static int go_between(const struct keeper *k, struct kept *kept, struct err *e)
+{
+	int p[2], rc;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, "cannot take images");
+	kept->from = p[0];
+	rc = pass_pipe(k, p[1], e);
+	close(p[1]);
+	return rc;
+}
+
 static int hand_on(void *arg, int handle, int pipe, struct err *e)
 {
 	const struct keeper *k = arg;
 
 	if (!stated_of(k, handle)->pages)
 		return 0;
+	if (k->kept[handle].vdso.size)
+		return go_between(k, &k->kept[handle], e);
 	if (pass_pipe(k, pipe, e) < 0)
 		return -1;
 	close(pipe);
@@ -339,34 +366,157 @@ static int finish_dump(struct keeper *k, struct stream *stream, struct err *e)
 
 /* ---- a restore -------------------------------------------------------------------------- */
 
-static int restore_open(void *arg, const char *name, struct err *e)
+static size_t find_stated(const struct keeper *k, const char *name)
 {
-	struct keeper *k = arg;
-	uint8_t digest[32];
-	uint64_t size;
 	size_t i = 0;
-	int handle, rc;
 
 	while (i < k->s.count && strcmp(k->s.list[i].name, name))
 		i++;
+	return i;
+}
+
+/* It is what was sealed. */
+static int fetch_good(const struct keeper *k, const struct stated *s, uint8_t **data,
+		      struct err *e)
+{
+	uint8_t digest[32];
+	uint64_t size;
+
+	if (fetch(k, s->name, s->size, data, &size, e) < 0)
+		return -1;
+	image_sha256(*data, size, digest);
+	return size == s->size && !memcmp(digest, s->sha256, sizeof(digest)) ?
+		       0 :
+		       err_set(e, "%s is not what was sealed: it was changed", s->name);
+}
+
+/* Before criu has a page map, and asks for the pages. */
+static int note_vdso(struct keeper *k, const struct stated *map, const uint8_t *data,
+		     struct err *e)
+{
+	cleanup_free uint8_t *mm = NULL;
+	struct vdso v = { .size = 0 }, *more;
+	char name[STATEMENT_NAME + 4];
+	size_t i;
+
+	snprintf(name, sizeof(name), "mm-%s", map->name + strlen("pagemap-"));
+	/* Memory that is shared has no mappings of its own. */
+	if (strncmp(map->name, "pagemap-shmem-", 14)) {
+		if ((i = find_stated(k, name)) == k->s.count)
+			return err_set(e, "%s is missing", name);
+		if (fetch_good(k, &k->s.list[i], &mm, e) < 0)
+			return -1;
+		if (image_vdso(mm, k->s.list[i].size, data, map->size, &v.pages, &v.at,
+			       &v.size) < 0)
+			return err_set(e, "%s and %s are not understood", name, map->name);
+	}
+	if (!v.size)
+		return 0;
+	if (!(more = realloc(k->vdsos, (k->vdso_count + 1) * sizeof(*more))))
+		return err_set(e, "no memory for images");
+	k->vdsos = more;
+	more[k->vdso_count++] = v;
+	return 0;
+}
+
+/* What criu opens, it opens in this order. */
+static int open_pages(struct keeper *k, int handle, const char *name, struct err *e)
+{
+	struct kept *kept = &k->kept[handle];
+	char own[32];
+	int rc;
+
+	for (size_t i = 0; i < k->vdso_count; i++) {
+		snprintf(own, sizeof(own), "pages-%u.img", k->vdsos[i].pages);
+		if (!strcmp(own, name))
+			kept->vdso = k->vdsos[i];
+	}
+	if (kept->vdso.size && !(kept->data = malloc(kept->vdso.size)))
+		return err_set(e, "no memory for images");
+	if (ask_image(k, name, e) < 0 || (rc = hear_reply(k, e)) < 0)
+		return -1;
+	return rc ? handle : err_set(e, "%s is missing", name);
+}
+
+static int restore_open(void *arg, const char *name, struct err *e)
+{
+	struct keeper *k = arg;
+	size_t i = find_stated(k, name);
+	const struct stated *s = &k->s.list[i];
+	uint8_t **data;
+	int handle;
+
 	if (i == k->s.count)
 		return -2;
 	if ((handle = new_handle(k, i, e)) < 0)
 		return -1;
-	if (k->s.list[i].pages) {
-		if (ask_image(k, name, e) < 0 || (rc = hear_reply(k, e)) < 0)
-			return -1;
-		return rc ? handle : err_set(e, "%s is missing", name);
-	}
-	if (fetch(k, name, k->s.list[i].size, &k->kept[handle].data, &size, e) < 0)
-		return -1;
-	image_sha256(k->kept[handle].data, size, digest);
-	if (size != k->s.list[i].size ||
-	    memcmp(digest, k->s.list[i].sha256, sizeof(digest)))
-		return err_set(e, "%s is not what was sealed: it was changed", name);
-	if (!strncmp(name, "core-", 5) && creds_look(k->kept[handle].data, size, e) < 0)
+	if (s->pages)
+		return open_pages(k, handle, name, e);
+	data = &k->kept[handle].data;
+	if (fetch_good(k, s, data, e) < 0 ||
+	    (!strncmp(name, "core-", 5) && creds_look(*data, s->size, e) < 0) ||
+	    (!strncmp(name, "pagemap-", 8) && note_vdso(k, s, *data, e) < 0))
 		return -1;
 	return handle;
+}
+
+/* From the agent's pipe to criu's, up to there. 1; 0: criu's is full, or it has read enough,
+ * or nothing more comes; -1. */
+static int pass_pages(struct kept *kept, int pipe, uint64_t until, bool *ended, struct err *e)
+{
+	while (kept->at < until) {
+		size_t n = until - kept->at < SPLICE_MOST ? until - kept->at : SPLICE_MOST;
+		ssize_t moved = splice(kept->from, NULL, pipe, NULL, n, SPLICE_F_MOVE);
+
+		if (moved < 0 && errno == EINTR)
+			continue;
+		if (moved < 0 && errno == EAGAIN)
+			return 0;
+		if (moved < 0 && errno != EPIPE)
+			return err_sys(e, "criu's stream broke");
+		if (moved <= 0) {
+			*ended = true;
+			return 0;
+		}
+		kept->at += (uint64_t)moved;
+	}
+	return 1;
+}
+
+static int take_vdso(const struct keeper *k, struct kept *kept, struct err *e)
+{
+	uint8_t digest[32];
+
+	if (read_all(kept->from, kept->data, kept->vdso.size, e) <= 0)
+		return err_set(e, "the pages of a process end too soon");
+	image_sha256(kept->data, kept->vdso.size, digest);
+	return memcmp(digest, k->s.vdso, sizeof(digest)) ?
+		       err_set(e, "the vDSO of a process is not the one of the kernel where it was dumped: it was changed") :
+		       0;
+}
+
+/* One pipe after the other: the agent fills each by itself. */
+static int pour_pages(const struct keeper *k, struct kept *kept, int pipe, struct err *e)
+{
+	const struct vdso *v = &kept->vdso;
+	const uint64_t end = v->at + v->size;
+	bool ended = false;
+	int rc = pass_pages(kept, pipe, v->at, &ended, e);
+
+	if (rc == 1 && kept->at == v->at && take_vdso(k, kept, e) < 0)
+		return -1;
+	while (rc == 1 && kept->at < end) {
+		ssize_t n = write(pipe, kept->data + (kept->at - v->at), end - kept->at);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 1;
+		if (n < 0)
+			return errno == EPIPE ? 0 : err_sys(e, "criu's stream broke");
+		kept->at += (uint64_t)n;
+	}
+	if (rc == 1)
+		rc = pass_pages(kept, pipe, UINT64_MAX, &ended, e);
+	return rc < 0 ? -1 : !ended;
 }
 
 static int restore_pour(void *arg, int handle, int pipe, struct err *e)
@@ -377,6 +527,8 @@ static int restore_pour(void *arg, int handle, int pipe, struct err *e)
 	uint64_t left = size - kept->at;
 	ssize_t n;
 
+	if (kept->vdso.size)
+		return pour_pages(k, kept, pipe, e);
 	if (!left)
 		return 0;
 	n = write(pipe, kept->data + kept->at, left);
@@ -394,6 +546,7 @@ static void restore_close(void *arg, int handle)
 
 	free(k->kept[handle].data);
 	k->kept[handle].data = NULL;
+	close_fd(&k->kept[handle].from);
 }
 
 /* What was sealed, from the agent; the runner says whether it counts. */
@@ -425,7 +578,7 @@ static int filter(struct err *e)
 		SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(accept4),
 		SCMP_SYS(getsockopt), SCMP_SYS(poll), SCMP_SYS(ppoll),
 		SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
-		SCMP_SYS(pipe2), SCMP_SYS(close), SCMP_SYS(fcntl), SCMP_SYS(brk),
+		SCMP_SYS(pipe2), SCMP_SYS(splice), SCMP_SYS(close), SCMP_SYS(fcntl), SCMP_SYS(brk),
 		SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
 		SCMP_SYS(futex), SCMP_SYS(geteuid), SCMP_SYS(restart_syscall),
 		SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group), SCMP_SYS(getpid)

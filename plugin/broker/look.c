@@ -8,14 +8,17 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/capability.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker.h"
+#include "sckpt/image.h"
 
 struct process {
 	pid_t pid, parent;
@@ -30,6 +33,7 @@ struct look {
 	unsigned long *sockets; /* inodes that the tree holds */
 	size_t socket_count;
 	int needs;
+	uint8_t vdso[32]; /* this kernel's */
 };
 
 static bool is_number(const char *name)
@@ -228,6 +232,65 @@ static int look_at_sockets(struct look *l, const struct process *p, struct err *
 	return 0;
 }
 
+/* ---- the vDSO ------------------------------------------------------------------------- */
+
+#define VDSO_MOST (1U << 20)
+
+static bool find_vdso(pid_t pid, uint64_t *start, uint64_t *size)
+{
+	cleanup_free char *maps = NULL;
+	char path[64], *rest, *line;
+	uint64_t end;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	if (file_read(AT_FDCWD, path, 256 << 20, &maps, NULL) <= 0)
+		return false;
+	for (rest = maps; (line = strsep(&rest, "\n"));)
+		if (strstr(line, " [vdso]") &&
+		    sscanf(line, "%" SCNx64 "-%" SCNx64, start, &end) == 2 && end > *start &&
+		    end - *start <= VDSO_MOST) {
+			*size = end - *start;
+			return true;
+		}
+	return false;
+}
+
+int vdso_digest(uint8_t out[32], struct err *e)
+{
+	uint64_t start, size;
+
+	memset(out, 0, 32);
+	if (find_vdso(getpid(), &start, &size))
+		image_sha256((const void *)(uintptr_t)start, (size_t)size, out);
+	else if (getauxval(AT_SYSINFO_EHDR))
+		return err_set(e, "cannot find the kernel's vDSO");
+	return 0;
+}
+
+/* Criu patches the vDSO of a program that it restores with another kernel, and would by what stands in
+ * it, with more than the user's rights: the keeper compares it at a restore, and this one
+ * would not pass. */
+static int look_at_vdso(const struct look *l, const struct process *p, struct err *e)
+{
+	cleanup_free uint8_t *data = NULL;
+	cleanup_fd int mem = -1;
+	uint8_t digest[32];
+	uint64_t start, size;
+	char path[64];
+
+	if (!find_vdso(p->pid, &start, &size))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/mem", p->pid);
+	if ((mem = open(path, O_RDONLY | O_CLOEXEC)) < 0 || !(data = malloc(size)) ||
+	    pread(mem, data, size, (off_t)start) != (ssize_t)size)
+		return 0; /* it has ended */
+	image_sha256(data, (size_t)size, digest);
+	if (!memcmp(digest, l->vdso, sizeof(digest)))
+		return 0;
+	return err_set(e, "%s[%d] has another vDSO than this kernel's: it was restored from another kernel's, or is a 32-bit program, and cannot be checkpointed with more than CAP_CHECKPOINT_RESTORE here",
+		       p->name, p->pid);
+}
+
 /* ---- connections ------------------------------------------------------------------------ */
 
 struct end {
@@ -364,7 +427,7 @@ int look_at_node(void)
 int look_at_tree(const struct broker *b, int *needs, struct err *e)
 {
 	struct look l = { .b = b, .needs = look_at_node() };
-	int rc = read_processes(&l, e);
+	int rc = vdso_digest(l.vdso, e) < 0 ? -1 : read_processes(&l, e);
 	bool any = false;
 
 	for (size_t i = 0; rc == 0 && i < l.count; i++) {
@@ -374,7 +437,8 @@ int look_at_tree(const struct broker *b, int *needs, struct err *e)
 			continue;
 		any = true;
 		if (look_at_threads(&l, p, e) < 0 || look_at_namespaces(p, e) < 0 ||
-		    look_at_owner(&l, p, e) < 0 || look_at_sockets(&l, p, e) < 0)
+		    look_at_owner(&l, p, e) < 0 || look_at_sockets(&l, p, e) < 0 ||
+		    look_at_vdso(&l, p, e) < 0)
 			rc = -1;
 	}
 	if (rc == 0 && !any)

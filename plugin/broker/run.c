@@ -90,6 +90,10 @@ static int seal(struct runner *r, const char *list, struct err *e)
 	snprintf(s.cluster, sizeof(s.cluster), "%s", r->b->cluster);
 	s.uid = r->b->uid;
 	s.needs = r->needs;
+	if (vdso_digest(s.vdso, e) < 0) {
+		statement_free(&s);
+		return -1;
+	}
 	text = statement_text(&s);
 	statement_free(&s);
 	if (text && (credential = seal_make(text, strlen(text), e)) &&

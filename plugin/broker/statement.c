@@ -8,7 +8,7 @@
 #include "broker.h"
 
 /* Nothing else that root seals begins so. */
-#define FIRST "sckpt-broker-statement 1"
+#define FIRST "sckpt-broker-statement 2"
 
 bool statement_name_good(const char *name)
 {
@@ -19,6 +19,13 @@ bool statement_name_good(const char *name)
 	return n > 0 && n < STATEMENT_NAME && name[0] != '.' && strspn(name, good) == n;
 }
 
+static void print_digest(FILE *to, const uint8_t digest[32])
+{
+	for (size_t k = 0; k < 32; k++)
+		fprintf(to, "%02x", digest[k]);
+	fputc('\n', to);
+}
+
 char *statement_text(const struct statement *s)
 {
 	size_t size = 0;
@@ -27,8 +34,9 @@ char *statement_text(const struct statement *s)
 
 	if (!to)
 		return NULL;
-	fprintf(to, FIRST "\ncluster %s\nuid %u\nneeds %d\n", s->cluster, s->uid,
+	fprintf(to, FIRST "\ncluster %s\nuid %u\nneeds %d\nvdso ", s->cluster, s->uid,
 		s->needs);
+	print_digest(to, s->vdso);
 	for (size_t i = 0; i < s->count; i++) {
 		const struct stated *at = &s->list[i];
 
@@ -37,9 +45,7 @@ char *statement_text(const struct statement *s)
 			continue;
 		}
 		fprintf(to, "image %s %" PRIu64 " ", at->name, at->size);
-		for (size_t k = 0; k < sizeof(at->sha256); k++)
-			fprintf(to, "%02x", at->sha256[k]);
-		fputc('\n', to);
+		print_digest(to, at->sha256);
 	}
 	fputs("end\n", to);
 	if (fclose(to) == 0)
@@ -91,7 +97,9 @@ static int parse(char *copy, struct statement *s)
 	    !(line = strsep(&rest, "\n")) ||
 	    sscanf(line, "cluster %127s", s->cluster) != 1 ||
 	    !(line = strsep(&rest, "\n")) || sscanf(line, "uid %u", &s->uid) != 1 ||
-	    !(line = strsep(&rest, "\n")) || sscanf(line, "needs %d", &s->needs) != 1)
+	    !(line = strsep(&rest, "\n")) || sscanf(line, "needs %d", &s->needs) != 1 ||
+	    !(line = strsep(&rest, "\n")) || strlen(line) != 5 + 64 ||
+	    parse_digest(line + 5, s->vdso) < 0)
 		return -1;
 	while ((line = strsep(&rest, "\n")) && strcmp(line, "end")) {
 		if (s->count == room) {

@@ -13,8 +13,10 @@
  */
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "pagemap.h"
+#include "sckpt/image.h"
 
 #define MAGIC_COMMON 0x54564319U /* criu/include/magic.h */
 #define MAGIC_PAGEMAP 0x56084025U
@@ -23,6 +25,7 @@
 /* vma_entry.status, criu/include/image.h */
 #define VMA_REGULAR (1U << 0)
 #define VMA_STACK (1U << 1)
+#define VMA_VDSO (1U << 3)
 #define VMA_HEAP (1U << 5)
 #define VMA_ANON_PRIVATE (1U << 9)
 
@@ -366,4 +369,80 @@ int64_t pagemap_tidy(const void *mm, size_t mm_size, const void *map,
 	for (size_t k = 0; k < run_count; k++)
 		runs[k]->count = left[k];
 	return (int64_t)w.omitted;
+}
+
+/* ---- the vDSO ------------------------------------------------------------------ */
+
+/* 1; 0: the process has none; -1. */
+static int find_vdso(const void *mm, size_t size, struct range *r)
+{
+	struct pb_field f, g;
+	struct pb i, m;
+	int found = 0, rc;
+
+	if (!open_image(mm, size, MAGIC_MM, &i) || pb_message(&i, &m) <= 0)
+		return -1;
+	while ((rc = pb_next(&m, &f)) > 0) {
+		struct range one = { 0, 0 };
+		uint64_t status = 0;
+		struct pb vma;
+
+		if (f.number != 14)
+			continue;
+		if (!f.data)
+			return -1;
+		vma = pb_of(f.data, (size_t)f.value);
+		while ((rc = pb_next(&vma, &g)) > 0)
+			if (g.number == 1)
+				one.start = g.value;
+			else if (g.number == 2)
+				one.end = g.value;
+			else if (g.number == 7)
+				status = g.value;
+		if (rc < 0)
+			return -1;
+		if (!(status & VMA_VDSO))
+			continue;
+		/* Criu would take the last one. */
+		if (found++ || one.start >= one.end)
+			return -1;
+		*r = one;
+	}
+	return rc < 0 ? -1 : found;
+}
+
+int image_vdso(const void *mm, size_t mm_size, const void *map, size_t map_size,
+	       uint32_t *pages, uint64_t *at, uint64_t *size)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t passed = 0, reached = 0;
+	struct range r = { 0, 0 };
+	int found = find_vdso(mm, mm_size, &r), rc;
+	struct entry n;
+	struct pb i, m;
+
+	if (found < 0 || !pagemap_pages_id(map, map_size, pages) ||
+	    !open_image(map, map_size, MAGIC_PAGEMAP, &i) || pb_message(&i, &m) <= 0)
+		return -1;
+	*at = *size = 0;
+	while (found && (rc = pb_message(&i, &m)) != 0) {
+		uint64_t end, from, to;
+
+		if (rc < 0 || !read_entry(m, &n) || n.address < reached ||
+		    n.pages > (UINT64_MAX - n.address) / page)
+			return -1;
+		reached = end = n.address + n.pages * page;
+		from = n.address > r.start ? n.address : r.start;
+		to = end < r.end ? end : r.end;
+		if (from < to) {
+			/* All of it, in one piece. */
+			if (from != r.start + *size)
+				return -1;
+			if (!*size)
+				*at = passed + (from - n.address);
+			*size += to - from;
+		}
+		passed += n.pages * page;
+	}
+	return *size == r.end - r.start ? 0 : -1;
 }

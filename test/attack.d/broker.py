@@ -63,6 +63,12 @@ RESEAL = ("import hashlib, re, subprocess; p = 'ex/sckpt-broker.img'; t = open(p
           "h = hashlib.sha256(t.encode()).digest(); "
           "s = subprocess.run(['munge'], input=h, capture_output=True).stdout.decode().strip(); "
           "open(p, 'w').write(s + '\\n' + t)")
+# A symbol's offset, say: criu would write jumps there. Contents of memory are not sealed.
+VDSO = ("import glob\n"
+        "for p in glob.glob('ex/pages-*.img'):\n"
+        "    d = bytearray(open(p, 'rb').read())\n"
+        "    at = d.find(b'__vdso_gettimeofday')\n"
+        "    if at >= 0: d[at] ^= 1; open(p, 'wb').write(d); print(p)\n")
 FIT = f"python3 {INSIDE}/forge.py ex none"  # only makes the manifest's digests fit
 SEALED = "core-1001.img is (longer than|not) what was sealed"
 TRIES = {
@@ -77,6 +83,8 @@ TRIES = {
     "no seal": (f"sed -i 1d ex/sckpt-broker.img; {FIT}", "its seal is not this cluster's"),
     "nothing in it": (f": >ex/sckpt-broker.img; {FIT}", "the list of images is not sealed"),
     "a page map": (f"printf x >>ex/pagemap-1001.img; {FIT}", "pagemap-1001.img is longer than what was sealed"),
+    "the vDSO": (f"[ -n \"$(python3 -c \"{VDSO}\")\" ]; {FIT}",
+                 "the vDSO of a process is not the one of the kernel where it was dumped"),
     "an image less": (f"mv ex/mm-1001.img ex/gone; sed -i 's/mm-1001.img/mm-9999.img/' ex/sckpt.json; mv ex/gone ex/mm-9999.img; {FIT}",
                       "mm-1001.img is missing"),
 }

@@ -7,7 +7,8 @@
 #include "unit.h"
 
 #define DIGEST "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-#define HEAD "sckpt-broker-statement 1\ncluster c\nuid 1001\nneeds 3\n"
+#define VDSO "vdso 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+#define HEAD "sckpt-broker-statement 2\ncluster c\nuid 1001\nneeds 3\n" VDSO
 #define WHOLE HEAD "image core-1000.img 17 " DIGEST "\npages pages-1.img\nend\n"
 
 static void there_and_back(void **state)
@@ -34,12 +35,14 @@ static void there_and_back(void **state)
 static void nothing_else(void **state)
 {
 	static const char *const bad[] = {
-		"", "sckpt-broker-statement 1\n", HEAD,
+		"", "sckpt-broker-statement 2\n", HEAD,
 		HEAD "image core-1000.img 17 " DIGEST "\n",
+		"sckpt-broker-statement 1\ncluster c\nuid 1001\nneeds 3\n" VDSO "end\n",
 		"sckpt-broker-statement 2\ncluster c\nuid 1001\nneeds 3\nend\n",
-		"sckpt-broker-statement 1\ncluster c d\nuid 1001\nneeds 3\nend\n",
-		"sckpt-broker-statement 1\ncluster c\nuid +1001\nneeds 3\nend\n",
-		"sckpt-broker-statement 1\ncluster c\nuid 1001\nuid 0\nneeds 3\nend\n",
+		"sckpt-broker-statement 2\ncluster c\nuid 1001\nneeds 3\nvdso 01\nend\n",
+		"sckpt-broker-statement 2\ncluster c d\nuid 1001\nneeds 3\n" VDSO "end\n",
+		"sckpt-broker-statement 2\ncluster c\nuid +1001\nneeds 3\n" VDSO "end\n",
+		"sckpt-broker-statement 2\ncluster c\nuid 1001\nuid 0\nneeds 3\n" VDSO "end\n",
 		HEAD "image ../core-1000.img 17 " DIGEST "\nend\n",
 		HEAD "image .core 17 " DIGEST "\nend\n",
 		HEAD "image core  17 " DIGEST "\nend\n",
