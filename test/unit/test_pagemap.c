@@ -212,12 +212,61 @@ static void lets_alone_what_it_does_not_know(void **state)
 	}
 }
 
+/* What a vDSO is made of in mm-PID.img, at 60 to 62, and where its pages are. */
+static int vdso(const struct entry *n, unsigned count, uint64_t *at, uint64_t *size)
+{
+	const uint32_t magic[2] = { 0x54564319, 0x57492820 };
+	struct bytes mm = { NULL, 0, 0 }, m = { NULL, 0, 0 }, map = make_map(n, true, PRESENT);
+	uint32_t pages = 0;
+	int rc;
+
+	put(&m, 1, 0x1000);
+	put_mapping(&m, 10, 20, MAP_PRIVATE | MAP_ANONYMOUS, ANON);
+	for (unsigned i = 0; i < count; i++)
+		put_mapping(&m, 60 + i * 4, 62 + i * 4, MAP_PRIVATE | MAP_ANONYMOUS, ANON | 8);
+	bytes_add(&mm, magic, sizeof(magic), NULL);
+	put_message(&mm, &m);
+	rc = image_vdso(mm.data, mm.size, map.data, map.size, &pages, at, size);
+	if (rc == 0)
+		assert_int_equal(pages, 7);
+	free(mm.data);
+	free(map.data);
+	return rc;
+}
+
+static void finds_the_vdso(void **state)
+{
+	static const struct entry alone[] = { { 10, 3 }, { 60, 2 }, { 70, 1 }, { 0, 0 } };
+	static const struct entry joined[] = { { 10, 3 }, { 58, 3 }, { 61, 9 }, { 0, 0 } };
+	static const struct entry half[] = { { 10, 3 }, { 60, 1 }, { 0, 0 } };
+	static const struct entry hole[] = { { 10, 3 }, { 61, 1 }, { 0, 0 } };
+	static const struct entry none[] = { { 10, 3 }, { 70, 1 }, { 0, 0 } };
+	static const struct entry back[] = { { 60, 2 }, { 10, 3 }, { 0, 0 } };
+	uint64_t at, size;
+
+	(void)state;
+	assert_int_equal(vdso(alone, 1, &at, &size), 0);
+	assert_int_equal(at, 3 * UNIT * PAGE);
+	assert_int_equal(size, 2 * UNIT * PAGE);
+	assert_int_equal(vdso(joined, 1, &at, &size), 0);
+	assert_int_equal(at, 5 * UNIT * PAGE);
+	assert_int_equal(size, 2 * UNIT * PAGE);
+	assert_int_equal(vdso(alone, 0, &at, &size), 0);
+	assert_int_equal(size, 0);
+	assert_int_equal(vdso(alone, 2, &at, &size), -1);
+	assert_int_equal(vdso(half, 1, &at, &size), -1);
+	assert_int_equal(vdso(hole, 1, &at, &size), -1);
+	assert_int_equal(vdso(none, 1, &at, &size), -1);
+	assert_int_equal(vdso(back, 1, &at, &size), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(leaves_out_of_both_forms),
 		cmocka_unit_test(short_runs_stay),
 		cmocka_unit_test(joins_what_follows),
+		cmocka_unit_test(finds_the_vdso),
 		cmocka_unit_test(lets_alone_what_it_does_not_know),
 	};
 
