@@ -54,10 +54,10 @@ void criu_run_free(struct criu_run *r);
 char **criu_args(const struct criu_run *r, const char *criu, const char *images,
 		 bool tcp);
 void criu_args_free(char **argv);
-/* Its environment. cache: a directory where it may keep what it found out about the kernel. by_agent:
- * the agent has its images, without a keeper between them (sckpt/lanes.h, sckpt/put.h). */
+/* Its environment. cache: a directory where it may keep what it found out about the kernel. put: who
+ * started it may write to its memory (sckpt/put.h). */
 #define CRIU_ENV_MAX 8
-void criu_env(char *envp[CRIU_ENV_MAX], char *cache, bool by_agent);
+void criu_env(char *envp[CRIU_ENV_MAX], char *cache, bool put);
 
 /* Whether what criu is to run and to load is there, and, at a dump, what the tree's root has as
  * its executable: sckpt may have been removed from the node while the step runs. */

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "sckpt/criu.h"
-#include "sckpt/lanes.h"
 #include "sckpt/put.h"
 
 /* A file that was deleted while open is carried whole; nothing is gained by
@@ -148,17 +147,15 @@ void criu_args_free(char **argv)
 	free(argv);
 }
 
-void criu_env(char *envp[CRIU_ENV_MAX], char *cache, bool by_agent)
+void criu_env(char *envp[CRIU_ENV_MAX], char *cache, bool put)
 {
 	char **at = envp;
 
 	*at++ = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	*at++ = "LC_ALL=C";
 	*at++ = "SCKPT_HOOK=" HOOK_SOCKET;
-	if (by_agent) {
-		*at++ = "SCKPT_LANES=" SCKPT_RUN_DIR "/" LANES_SOCKET;
+	if (put)
 		*at++ = "SCKPT_PUT=" SCKPT_RUN_DIR "/" PUT_SOCKET;
-	}
 	*at++ = "LD_PRELOAD=" IN_CRIU_PATH;
 	*at++ = cache;
 	*at = NULL;

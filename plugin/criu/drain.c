@@ -18,13 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "lanes.h"
-
 #define FDS 4096
 
 static bool holds_pages[FDS];
 
-void wait_until_read(int pipe)
+/* Returns when all is read, or nobody is there to read it. */
+static void wait_until_read(int pipe)
 {
 	/* The kernel tells nobody that a pipe has become empty, only that it
 	 * is full no more (pipe_read(), fs/pipe.c). */
@@ -37,26 +36,16 @@ void wait_until_read(int pipe)
 			return;
 }
 
-static void wait_for_all(int image)
-{
-	lanes_wait();
-	wait_until_read(image);
-}
-
 __attribute__((visibility("default"))) ssize_t splice(int from, off64_t *from_at, int to,
 						      off64_t *to_at, size_t size,
 						      unsigned int flags)
 {
-	bool by_lane = false;
-	ssize_t n = from_at || to_at ? 0 : lanes_splice(from, to, size, flags, &by_lane);
-
-	if (!by_lane)
-		n = syscall(SYS_splice, from, from_at, to, to_at, size, flags);
+	ssize_t n = syscall(SYS_splice, from, from_at, to, to_at, size, flags);
 
 	if (n > 0 && to < FDS)
 		holds_pages[to] = true;
 	else if (n > 0)
-		wait_for_all(to);
+		wait_until_read(to);
 	return n;
 }
 
@@ -64,7 +53,7 @@ __attribute__((visibility("default"))) int close(int fd)
 {
 	if (fd >= 0 && fd < FDS && holds_pages[fd]) {
 		holds_pages[fd] = false;
-		wait_for_all(fd);
+		wait_until_read(fd);
 	}
 	return (int)syscall(SYS_close, fd);
 }

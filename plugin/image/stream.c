@@ -21,16 +21,15 @@
 #include <unistd.h>
 
 #include "sckpt/image.h"
-#include "sckpt/lanes.h"
 #include "sckpt/put.h"
 
 /* More moves at a time; the kernel's limit for unprivileged users. */
 #define PIPE_SIZE (1 << 20)
 
 /* Criu's process empties a pipe meanwhile, nothing else. */
-#define PEER_WAIT_S 60
+#define PUT_WAIT_S 60
 
-enum what { LISTENER, CRIU, IMAGE, PUT, LANES_LISTENER, LANES };
+enum what { LISTENER, CRIU, IMAGE, PUT };
 
 struct channel {
 	enum what what;
@@ -43,16 +42,13 @@ struct stream {
 	int epoll;
 	const struct image_sink *sink;
 	const struct image_source *source;
-	struct channel listener, criu, put, lanes_listener, lanes;
-	int lane[LANES_MOST];
-	unsigned lane_count, lane_next;
+	struct channel listener, criu, put;
 	struct channel *images;
 	size_t open_images;
 	stream_hand_on *hand_on;
 	uid_t peer; /* who may connect */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char put_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	char lanes_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
 static int watch(struct stream *s, struct channel *c, uint32_t events,
@@ -88,12 +84,10 @@ static struct stream *make(const struct image_sink *sink,
 	}
 	s->sink = sink;
 	s->source = source;
-	s->listener.fd = s->criu.fd = s->put.fd = s->lanes_listener.fd = s->lanes.fd = -1;
+	s->listener.fd = s->criu.fd = s->put.fd = -1;
 	s->listener.what = LISTENER;
 	s->criu.what = CRIU;
 	s->put.what = PUT;
-	s->lanes_listener.what = LANES_LISTENER;
-	s->lanes.what = LANES;
 	s->peer = geteuid();
 	if ((s->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) {
 		err_sys(e, "cannot serve criu's images");
@@ -147,29 +141,11 @@ struct stream *stream_open(const char *dir, const struct image_sink *sink,
 	if (listen_on(s, &s->listener, SOCK_STREAM, dir,
 		      sink ? "streamer-capture.sock" : "streamer-serve.sock", s->path,
 		      e) == 0 &&
-	    (!sink || listen_on(s, &s->lanes_listener, SOCK_SEQPACKET, dir, LANES_SOCKET,
-				s->lanes_path, e) == 0) &&
 	    (!source || !source->put ||
 	     listen_on(s, &s->put, SOCK_SEQPACKET, dir, PUT_SOCKET, s->put_path, e) == 0))
 		return s;
 	stream_close(s);
 	return NULL;
-}
-
-static void stop_listening(struct channel *c, const char *path)
-{
-	if (c->fd < 0)
-		return;
-	close(c->fd);
-	unlink(path);
-}
-
-static void close_lanes(struct stream *s)
-{
-	for (unsigned i = 0; i < s->lane_count; i++)
-		close(s->lane[i]);
-	s->lane_count = 0;
-	close_fd(&s->lanes.fd);
 }
 
 void stream_close(struct stream *s)
@@ -183,10 +159,14 @@ void stream_close(struct stream *s)
 	}
 	if (s->criu.fd >= 0)
 		close(s->criu.fd);
-	close_lanes(s);
-	stop_listening(&s->listener, s->path);
-	stop_listening(&s->put, s->put_path);
-	stop_listening(&s->lanes_listener, s->lanes_path);
+	if (s->listener.fd >= 0) {
+		close(s->listener.fd);
+		unlink(s->path);
+	}
+	if (s->put.fd >= 0) {
+		close(s->put.fd);
+		unlink(s->put_path);
+	}
 	if (s->epoll >= 0)
 		close(s->epoll);
 	free(s);
@@ -411,79 +391,18 @@ static int serve_put(struct stream *s, int fd, pid_t pid, struct err *e)
 	return rc < 0 ? -1 : 0;
 }
 
-/* Of the right user, or -1. */
-static int accept_peer(const struct stream *s, const struct channel *c, struct ucred *peer)
-{
-	const struct timeval patience = { .tv_sec = PEER_WAIT_S };
-	cleanup_fd int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
-	socklen_t len = sizeof(*peer);
-
-	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &len) == 0 &&
-			       peer->uid == s->peer &&
-			       setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience,
-					  sizeof(patience)) == 0 ?
-		       steal_fd(&fd) :
-		       -1;
-}
-
 static int accept_put(struct stream *s, struct err *e)
 {
+	const struct timeval patience = { .tv_sec = PUT_WAIT_S };
+	cleanup_fd int fd = accept4(s->put.fd, NULL, NULL, SOCK_CLOEXEC);
 	struct ucred peer;
-	cleanup_fd int fd = accept_peer(s, &s->put, &peer);
+	socklen_t len = sizeof(peer);
 
-	return fd < 0 ? 0 : serve_put(s, fd, peer.pid, e);
-}
-
-/* ---- more room than a pipe has (sckpt/lanes.h) ------------------------------------ */
-
-static int accept_lanes(struct stream *s, struct err *e)
-{
-	struct ucred peer;
-	cleanup_fd int fd = accept_peer(s, &s->lanes_listener, &peer);
-	struct lanes_message m;
-	struct err why;
-	int ends[FDS_MAX], count = FDS_MAX;
-
-	if (fd < 0)
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+	    peer.uid != s->peer ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
 		return 0;
-	if (fds_receive(fd, &m, sizeof(m), ends, &count, PEER_WAIT_S * 1000, &why) <= 0)
-		return 0;
-	/* One criu, which needs no more. */
-	if (s->lanes.fd >= 0 || count < 1 || count > LANES_MOST || m.size) {
-		for (int i = 0; i < count; i++)
-			close(ends[i]);
-		return 0;
-	}
-	for (int i = 0; i < count; i++) {
-		fcntl(ends[i], F_SETFL, O_NONBLOCK);
-		s->lane[i] = ends[i];
-	}
-	s->lane_count = (unsigned)count;
-	s->lane_next = 0;
-	s->lanes.fd = steal_fd(&fd);
-	return watch(s, &s->lanes, EPOLLIN, e);
-}
-
-static int empty_lane(struct stream *s, struct err *e)
-{
-	struct lanes_message m;
-	struct channel *c;
-	char byte = 0;
-	ssize_t n = recv(s->lanes.fd, &m, sizeof(m), MSG_DONTWAIT);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n != (ssize_t)sizeof(m)) {
-		close_lanes(s);
-		return 0;
-	}
-	if (!(c = image_of(s, m.pipe)))
-		return err_set(e, "criu sent pages of an image that is not open");
-	if (s->sink->pour(s->sink->arg, c->handle, s->lane[s->lane_next], e) < 0)
-		return -1;
-	s->lane_next = (s->lane_next + 1) % s->lane_count;
-	send(s->lanes.fd, &byte, 1, MSG_NOSIGNAL);
-	return 0;
+	return serve_put(s, fd, peer.pid, e);
 }
 
 static int move_image(struct stream *s, struct channel *c, struct err *e)
@@ -529,12 +448,6 @@ int stream_step(struct stream *s, struct err *e)
 			break;
 		case PUT:
 			rc = accept_put(s, e);
-			break;
-		case LANES_LISTENER:
-			rc = accept_lanes(s, e);
-			break;
-		case LANES:
-			rc = empty_lane(s, e);
 			break;
 		}
 		if (rc < 0)
