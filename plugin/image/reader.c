@@ -22,6 +22,9 @@
 #define PIECE_PAGES 256U
 #define PIECE_SIZE (PIECE_PAGES * IMAGE_PAGE)
 #define PIECES_MOST 8U
+/* Memory of pieces that is kept for the next image: to be given new memory, and to touch it,
+ * takes longer than to fill it, and a tree of many processes has many images. */
+#define SPARE_MOST (4 * PIECES_MOST)
 /* Blocks that lie behind one another are read at once, up to this size. */
 #define READ_SIZE (1U << 20)
 /* One block may be larger than its pages. */
@@ -71,7 +74,7 @@ struct feed {
 	struct target target;
 	struct piece *pieces;
 	unsigned piece_count, next; /* next: the one whose turn it is */
-	uint64_t given; /* pieces lent to the pipe so far */
+	uint64_t given; /* pieces lent to the pipe since it was empty */
 	bool open;
 };
 
@@ -89,6 +92,8 @@ struct image_reader {
 	struct piece *first, **last;
 	bool closing;
 	struct err failed;
+	uint8_t *spare[SPARE_MOST]; /* the caller's thread's, as the feeds are */
+	unsigned spare_count;
 	struct unpacker workers[IMAGE_THREADS_MAX];
 	pthread_t threads[IMAGE_THREADS_MAX];
 	int thread_count;
@@ -465,7 +470,7 @@ static int feed_read_ahead(struct image_reader *r, struct feed *f, struct err *e
 		p->feed = f;
 		/* Not from the heap: what a pipe still refers to must not be
 		 * given to anybody else. A mapping's pages live on in the pipe. */
-		p->data = memory_get(PIECE_SIZE);
+		p->data = r->spare_count ? r->spare[--r->spare_count] : memory_get(PIECE_SIZE);
 		if (!p->data)
 			return err_set(e, "no memory to read images");
 		f->piece_count++;
@@ -697,8 +702,15 @@ static void feed_end(struct image_reader *r, struct feed *f)
 		while (f->pieces[i].state == RUNNING)
 			pthread_cond_wait(&r->ready, &r->lock);
 	pthread_mutex_unlock(&r->lock);
-	for (unsigned i = 0; i < f->piece_count; i++)
-		memory_put(f->pieces[i].data, PIECE_SIZE);
+	for (unsigned i = 0; i < f->piece_count; i++) {
+		struct piece *p = &f->pieces[i];
+
+		/* To what was sent the pipe may still refer. */
+		if (p->state != GIVEN && !p->sent && r->spare_count < SPARE_MOST)
+			r->spare[r->spare_count++] = p->data;
+		else
+			memory_put(p->data, PIECE_SIZE);
+	}
 	free(f->pieces);
 	f->pieces = NULL;
 	f->piece_count = 0;
@@ -799,6 +811,8 @@ void image_reader_close(struct image_reader *r)
 		pthread_join(r->threads[i], NULL);
 		unpacker_close(&r->workers[i]);
 	}
+	while (r->spare_count)
+		memory_put(r->spare[--r->spare_count], PIECE_SIZE);
 	if (r->packs)
 		for (size_t i = 0; i < r->set->pack_count; i++)
 			pack_reader_close(&r->packs[i]);
