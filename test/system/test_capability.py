@@ -97,3 +97,12 @@ def test_prolog_and_preload(cluster):
         "grep -h ^Cap /proc/self/status /proc/1/status").stdout
     sets = {l.split()[1] for l in out.splitlines() if "Bnd" not in l}
     assert sets == {CR}
+
+
+def test_what_criu_knows_of_the_kernel(cluster):
+    """It is found out once for a node, by root, and is what the user's criu would find out."""
+    out = cluster.run(
+        "n1", "srun -w n1 --checkpoint sh -c 'sha256sum </run/sckpt/criu.kdat; mkdir /run/sckpt/own; "
+        "XDG_RUNTIME_DIR=/run/sckpt/own criu cpuinfo dump --unprivileged --no-default-config "
+        "-D /run/sckpt/own && sha256sum </run/sckpt/own/criu.kdat'").stdout.splitlines()
+    assert len(out) == 2 and out[0] == out[1]
