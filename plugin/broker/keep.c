@@ -25,7 +25,6 @@
 #include "sckpt/image.h"
 
 #define PIECE 65536
-#define SPLICE_MOST (1U << 20)
 /* Of one image that is kept in memory: of files that were deleted, most of all. */
 #define IMAGE_MOST (UINT64_C(1) << 30)
 
@@ -40,8 +39,9 @@ struct kept {
 	size_t image; /* in the statement's list */
 	gcry_md_hd_t md;
 	int to; /* dump: a pipe to the agent */
-	uint8_t *data; /* restore; of pages: their vDSO */
+	uint8_t *data; /* restore; of pages: those that criu has not got yet */
 	uint64_t at;
+	size_t held, sent; /* of pages: bytes in there */
 	int from; /* restore, of pages that have a vDSO: a pipe of the agent's */
 	struct vdso vdso;
 };
@@ -431,7 +431,8 @@ static int open_pages(struct keeper *k, int handle, const char *name, struct err
 		if (!strcmp(own, name))
 			kept->vdso = k->vdsos[i];
 	}
-	if (kept->vdso.size && !(kept->data = malloc(kept->vdso.size)))
+	if (kept->vdso.size &&
+	    !(kept->data = malloc(kept->vdso.size > PIECE ? kept->vdso.size : PIECE)))
 		return err_set(e, "no memory for images");
 	if (ask_image(k, name, e) < 0 || (rc = hear_reply(k, e)) < 0)
 		return -1;
@@ -460,63 +461,53 @@ static int restore_open(void *arg, const char *name, struct err *e)
 	return handle;
 }
 
-/* From the agent's pipe to criu's, up to there. 1; 0: criu's is full, or it has read enough,
- * or nothing more comes; -1. */
-static int pass_pages(struct kept *kept, int pipe, uint64_t until, bool *ended, struct err *e)
-{
-	while (kept->at < until) {
-		size_t n = until - kept->at < SPLICE_MOST ? until - kept->at : SPLICE_MOST;
-		ssize_t moved = splice(kept->from, NULL, pipe, NULL, n, SPLICE_F_MOVE);
-
-		if (moved < 0 && errno == EINTR)
-			continue;
-		if (moved < 0 && errno == EAGAIN)
-			return 0;
-		if (moved < 0 && errno != EPIPE)
-			return err_sys(e, "criu's stream broke");
-		if (moved <= 0) {
-			*ended = true;
-			return 0;
-		}
-		kept->at += (uint64_t)moved;
-	}
-	return 1;
-}
-
-static int take_vdso(const struct keeper *k, struct kept *kept, struct err *e)
-{
-	uint8_t digest[32];
-
-	if (read_all(kept->from, kept->data, kept->vdso.size, e) <= 0)
-		return err_set(e, "the pages of a process end too soon");
-	image_sha256(kept->data, kept->vdso.size, digest);
-	return memcmp(digest, k->s.vdso, sizeof(digest)) ?
-		       err_set(e, "the vDSO of a process is not the one of the kernel where it was dumped: it was changed") :
-		       0;
-}
-
-/* One pipe after the other: the agent fills each by itself. */
-static int pour_pages(const struct keeper *k, struct kept *kept, int pipe, struct err *e)
+/* The next of what the agent sends; 0: nothing more comes. */
+static ssize_t take_pages(const struct keeper *k, struct kept *kept, struct err *e)
 {
 	const struct vdso *v = &kept->vdso;
-	const uint64_t end = v->at + v->size;
-	bool ended = false;
-	int rc = pass_pages(kept, pipe, v->at, &ended, e);
+	uint8_t digest[32];
+	size_t most = PIECE;
+	ssize_t n;
 
-	if (rc == 1 && kept->at == v->at && take_vdso(k, kept, e) < 0)
-		return -1;
-	while (rc == 1 && kept->at < end) {
-		ssize_t n = write(pipe, kept->data + (kept->at - v->at), end - kept->at);
-
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return 1;
-		if (n < 0)
-			return errno == EPIPE ? 0 : err_sys(e, "criu's stream broke");
-		kept->at += (uint64_t)n;
+	if (kept->at == v->at) {
+		if (read_all(kept->from, kept->data, v->size, e) <= 0)
+			return err_set(e, "the pages of a process end too soon");
+		image_sha256(kept->data, v->size, digest);
+		if (memcmp(digest, k->s.vdso, sizeof(digest)))
+			return err_set(e, "the vDSO of a process is not the one of the kernel where it was dumped: it was changed");
+		return (ssize_t)v->size;
 	}
-	if (rc == 1)
-		rc = pass_pages(kept, pipe, UINT64_MAX, &ended, e);
-	return rc < 0 ? -1 : !ended;
+	if (kept->at < v->at && v->at - kept->at < most)
+		most = v->at - kept->at;
+	do
+		n = read(kept->from, kept->data, most);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? err_sys(e, "cannot take images") : n;
+}
+
+/* One image after the other: the agent fills each pipe by itself. Copied, and not spliced: of what it has
+ * lent a pipe the agent counts on that it is not longer than that (image/reader.c). */
+static int pour_pages(const struct keeper *k, struct kept *kept, int pipe, struct err *e)
+{
+	for (;;) {
+		ssize_t n;
+
+		if (kept->sent == kept->held) {
+			if ((n = take_pages(k, kept, e)) <= 0)
+				return (int)n;
+			kept->at += (uint64_t)n;
+			kept->held = (size_t)n;
+			kept->sent = 0;
+		}
+		n = write(pipe, kept->data + kept->sent, kept->held - kept->sent);
+		if (n < 0 && errno == EPIPE)
+			return 0; /* it has read enough */
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ?
+				       1 :
+				       err_sys(e, "criu's stream broke");
+		kept->sent += (size_t)n;
+	}
 }
 
 static int restore_pour(void *arg, int handle, int pipe, struct err *e)
@@ -578,7 +569,7 @@ static int filter(struct err *e)
 		SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(accept4),
 		SCMP_SYS(getsockopt), SCMP_SYS(poll), SCMP_SYS(ppoll),
 		SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl),
-		SCMP_SYS(pipe2), SCMP_SYS(splice), SCMP_SYS(close), SCMP_SYS(fcntl), SCMP_SYS(brk),
+		SCMP_SYS(pipe2), SCMP_SYS(close), SCMP_SYS(fcntl), SCMP_SYS(brk),
 		SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
 		SCMP_SYS(futex), SCMP_SYS(geteuid), SCMP_SYS(restart_syscall),
 		SCMP_SYS(rt_sigreturn), SCMP_SYS(exit_group), SCMP_SYS(getpid)

@@ -25,7 +25,7 @@
 
 #define FOUND "criu.kdat" /* criu's own name for it */
 #define FOUND_MOST 65536
-#define PROBE_MS 10000
+#define PROBE_MS 5000
 
 /* Exec as root gives nothing but what is ambient. */
 static bool only_the_capability(void)

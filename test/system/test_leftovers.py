@@ -64,7 +64,8 @@ def test_kill_wait_runs_out_in_mid_dump(cluster):
     """criu is held up; Slurm kills the step. No generation is left, whole or
     half, that a restart takes for one: the job starts afresh and says so."""
     slow = cluster.etc / "slow-criu"
-    slow.write_text("#!/bin/sh\n[ $1 = --version ] || sleep 100\nexec /usr/sbin/criu \"$@\"\n")
+    slow.write_text("#!/bin/sh\ncase $1 in --version | cpuinfo) ;; *) sleep 100 ;; esac\n"
+                    "exec /usr/sbin/criu \"$@\"\n")
     slow.chmod(0o755)
     cluster.conf("criu=/etc/slurm/slow-criu\n")
     job = start(cluster, f"{SUBJECT}/ender 30 exit 0")
