@@ -45,6 +45,7 @@ class Bare:
         result = self.ask("start", subject.argv, subject.ready)
         try:
             result |= self.ask("dump", images)
+            result |= self.ask("floor", f"{images}.floor")
             self.ask("stop")
             if place == "disk":
                 self.ask("forget", images)

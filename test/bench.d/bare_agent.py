@@ -5,12 +5,15 @@ does them with criu as it is, and answers each with a line of JSON.
 
 It has what sckpt's agent has: a private PID namespace, its /proc, the user's
 uid, and CAP_CHECKPOINT_RESTORE in its ambient set, nothing else."""
+import fcntl
 import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = "/usr/libexec/sckpt/sckpt-root"
@@ -150,6 +153,46 @@ def dump(directory):
             "stored_bytes": sum(os.path.getsize(f) for f in files(directory))}
 
 
+def throw_away(pipe, nowhere):
+    while os.splice(pipe, nowhere, 1 << 20):
+        pass
+    os.close(pipe)
+
+
+def serve_nobody(listener):
+    """criu's image streamer (criu/img-streamer.c) whose reader has nothing to do: pages go from
+    its pipes to /dev/null without being copied."""
+    connection, _ = listener.accept()
+    nowhere = os.open("/dev/null", os.O_WRONLY)
+    readers = []
+    with connection:
+        while size := connection.recv(4, socket.MSG_WAITALL):
+            connection.recv(int.from_bytes(size, sys.byteorder), socket.MSG_WAITALL)
+            _, (pipe, *_), _, _ = socket.recv_fds(connection, 1, 1)
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
+            readers.append(threading.Thread(target=throw_away, args=(pipe, nowhere)))
+            readers[-1].start()
+    for reader in readers:
+        reader.join()
+    os.close(nowhere)
+
+
+def floor(directory):
+    """How long the program stands still for a dump that nobody reads."""
+    os.mkdir(directory, 0o700)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{directory}/streamer-capture.sock")
+        listener.listen()
+        server = threading.Thread(target=serve_nobody, args=(listener,))
+        server.start()
+        criu("dump", directory, f"--tree={ROOT_PID}", "--network-lock=skip", "--leave-running",
+             "--stream")
+        server.join()
+    result = {"floor_us": frozen_us(directory)}
+    subprocess.run(["rm", "-rf", directory], check=True)
+    return result
+
+
 def stop():
     """Whatever is left of the tree; the root last, which would reap the others."""
     pids = [int(p.name) for p in pathlib.Path("/proc").iterdir() if p.name.isdigit()]
@@ -210,7 +253,7 @@ def main():
     os.umask(0o077)
     os.chdir("/")
     WORK.mkdir(exist_ok=True)
-    commands = {f.__name__: f for f in [start, dump, stop, forget, restore, touch, copy, remove]}
+    commands = {f.__name__: f for f in [start, dump, floor, stop, forget, restore, touch, copy, remove]}
     for line in sys.stdin:
         name, *args = json.loads(line)
         try:

@@ -7,6 +7,7 @@ import statistics
 RATIOS = [
     ("frozen", "sckpt.frozen_us", "bare.frozen_us", {"random": .90, "half": .60, "text": .60}),
     ("frozen, 5 % of pages changed", "sckpt.frozen_us_changed", "bare.frozen_us", {"": .35}),
+    ("frozen, pages read by nobody", "bare.floor_us", "bare.frozen_us", {}),
     ("dump to durable", "sckpt.dump_us", "bare.dump_us",
      {"random": .85, "half": .60, "doubles": .60, "text": .60}),
     ("dump, 5 % of pages changed", "sckpt.dump_us_changed", "bare.dump_us", {}),
