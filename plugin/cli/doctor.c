@@ -412,6 +412,20 @@ static void wait_for(const struct id *id, struct job *job)
 }
 
 /* A tiny job of the user's, of which a checkpoint is made and restored beside it. */
+/* Slurm calls a job running for a moment after its step has failed to start. */
+static bool has_ended(const struct id *id, struct job *job, bool soon)
+{
+	const struct timespec pause = { 0, 200000000 };
+
+	for (int i = soon ? 50 : 1; i > 0; i--) {
+		if (job_of_id(id, job, NULL) == 0 && !job->active)
+			return true;
+		if (i > 1)
+			nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
 static void try_it(struct findings *f)
 {
 	char self[512], number[40], node[256], *rest;
@@ -446,7 +460,7 @@ static void try_it(struct findings *f)
 		tell(f, HEALTH_FAIL, "trial", NULL, "%s", e.text);
 	else if (found && strstr(found, "it can be checkpointed, and restored"))
 		tell(f, HEALTH_OK, "trial", NULL, "a program was checkpointed, and restored");
-	else if (job_of_id(&id, &job, NULL) == 0 && !job.active)
+	else if (has_ended(&id, &job, found && strstr(found, "no protected step that runs")))
 		tell(f, HEALTH_FAIL, "trial", NULL,
 		     "job %u, which was not to run unprotected, has ended as %s: slurmd's log says why",
 		     id.job, job.state);
