@@ -48,7 +48,7 @@ struct saving {
 	bool kept; /* this part is there, and whether it counts was not heard */
 	int64_t all_resident, all_stored;
 	int broker; /* it runs criu; -1: nobody does but this agent */
-	bool traced; /* criu met somebody else's process in the moment of freezing */
+	bool traced; /* criu met the program's own criu in the moment of freezing */
 	bool late; /* it was given up, and the thread may end it all the same */
 	struct deadline deadline;
 	/* When it goes on in a thread: */
@@ -431,6 +431,10 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 {
 	struct saving *s = arg;
 
+	if (own_criu_absent(s->step->root, e) < 0) {
+		s->traced = true;
+		return -1;
+	}
 	if (s->order.shape && note_shape(s, e) < 0)
 		return -1;
 	s->m.ended = s->order.end;
@@ -453,19 +457,31 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	return finish_in_time(s, e);
 }
 
+static void look_for_blockers(const struct step *step, struct blockers *found)
+{
+	cleanup_free pid_t *pids = NULL;
+	int count = program_tree(step->root, &pids, NULL);
+
+	*found = (struct blockers){ .count = 0 };
+	if (count > 0)
+		blockers_find(pids, count, step->spec.elevate, found);
+}
+
 static int refuse(struct saving *s, int status, struct err *e)
 {
 	const struct step *step = s->step;
-	cleanup_free pid_t *pids = NULL;
-	struct blockers found = { .count = 0 };
+	struct blockers found, later;
 	char why[600], blocker[400];
-	int count = program_tree(step->root, &pids, NULL);
 	bool known = criu_explain(&step->store, DUMP_LOG, status, why,
 				  sizeof(why));
 
-	if (count > 0)
-		blockers_find(pids, count, step->spec.elevate, &found);
+	look_for_blockers(step, &found);
 	s->traced = own_criu_met(step->root, found.count > 0);
+	if (found.count && !s->traced) {
+		/* It may have gone just then. */
+		look_for_blockers(step, &later);
+		s->traced = !later.count && own_criu_met(step->root, false);
+	}
 	if (!found.count)
 		return err_set(e, "%s", why);
 	/* It knows the name, too. */
@@ -561,8 +577,8 @@ static int dump(struct saving *s, struct err *e)
 	return rc == 0 ? go_on_beside(s, e) : -1;
 }
 
-/* Often enough for a program whose own criu is at work half of the time. */
-#define TRIES 6
+/* Often enough for a program whose own criu is at work nearly all of the time. */
+#define TRIES 25
 
 /* Its own criu had a process in the moment of freezing, between the look for it and criu's:
  * that has passed, or is waited for. Several nodes begin together, and only once. */
@@ -577,6 +593,7 @@ static bool dump_again(struct saving *s)
 	drop_files(s);
 	manifest_free(&s->m);
 	s->traced = s->committed = false;
+	own_criu_pause();
 	return true;
 }
 

@@ -11,6 +11,8 @@
 
 #include "step.h"
 
+/* At most; not always the same, so as not to keep step with what is started again and
+ * again. */
 #define LOOK_NS (20 * 1000000)
 /* Nobody is served meanwhile. */
 #define WAIT_US (3 * 1000000)
@@ -49,9 +51,33 @@ static pid_t find(pid_t root, char *does, size_t size, struct err *e)
 	return count < 0 ? -1 : 0;
 }
 
+static int at_work(pid_t pid, const char *does, struct err *e)
+{
+	return err_set(e, "the program's own criu (process %d, criu %s) is at work, and two cannot have the same processes at once: try again when it has ended",
+		       pid, does);
+}
+
+/* What it has asked the kernel, or another process, is not in an image: restored in the middle
+ * of that it may wait for ever. */
+int own_criu_absent(pid_t root, struct err *e)
+{
+	char does[16];
+	pid_t pid = find(root, does, sizeof(does), e);
+
+	return pid > 0 ? at_work(pid, does, e) : (int)pid;
+}
+
+void own_criu_pause(void)
+{
+	const struct timespec pause = {
+		.tv_nsec = LOOK_NS / 4 + clock_ns(CLOCK_MONOTONIC) / 100 % (LOOK_NS * 3 / 4)
+	};
+
+	nanosleep(&pause, NULL);
+}
+
 int own_criu_wait(pid_t root, struct order *order, struct err *e)
 {
-	const struct timespec look = { .tv_nsec = LOOK_NS };
 	const int64_t start = clock_ns(CLOCK_MONOTONIC);
 	/* At the end Slurm sets the time, and the dump needs some of it. */
 	const int64_t most = order->end && order->us ? order->us / 2 : WAIT_US;
@@ -62,9 +88,8 @@ int own_criu_wait(pid_t root, struct order *order, struct err *e)
 	while ((pid = find(root, does, sizeof(does), e)) > 0) {
 		waited = (clock_ns(CLOCK_MONOTONIC) - start) / 1000;
 		if (waited > most)
-			return err_set(e, "the program's own criu (process %d, criu %s) is at work, and two cannot have the same processes at once: try again when it has ended",
-				       pid, does);
-		nanosleep(&look, NULL);
+			return at_work(pid, does, e);
+		own_criu_pause();
 	}
 	waited = (clock_ns(CLOCK_MONOTONIC) - start) / 1000;
 	if (order->us)

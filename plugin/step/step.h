@@ -392,6 +392,10 @@ int saving_end(struct saving *s, struct err *e);
  * order->us gets less by that. -1: it is at work still.
  */
 int own_criu_wait(pid_t root, struct order *order, struct err *e);
+/* With the tree frozen: there is none. */
+int own_criu_absent(pid_t root, struct err *e);
+/* A moment between two looks for it, 5 to 20 ms. */
+void own_criu_pause(void);
 /*
  * Did the dump that has just failed meet a process that somebody else traced (by its log), who
  * is gone or is such a criu? blocked: something is found in the tree that is in the way.
