@@ -147,8 +147,11 @@ struct pb {
 	const uint8_t *at, *end;
 };
 
+enum pb_wire { PB_VARINT = 0, PB_EIGHT = 1, PB_BYTES = 2, PB_FOUR = 5 };
+
 struct pb_field {
 	uint32_t number;
+	enum pb_wire wire;
 	uint64_t value; /* of a varint; of anything else its size in bytes */
 	const uint8_t *data; /* the bytes, in the message; NULL of a varint */
 };
@@ -156,6 +159,8 @@ struct pb_field {
 struct pb pb_of(const void *data, size_t size);
 /* 1: the next field, 0: there is no more, -1: it is no message. */
 int pb_next(struct pb *m, struct pb_field *f);
+/* The next of several varints in a row, as a packed field has them. 1, 0 and -1 as pb_next. */
+int pb_number(struct pb *numbers, uint64_t *v);
 /* The field of that number; of several the last, as protobuf has it. */
 bool pb_find(struct pb m, uint32_t number, struct pb_field *f);
 /* The next of several messages with their size before each, as in criu's images

@@ -16,6 +16,18 @@ static const uint8_t *varint(const uint8_t *p, const uint8_t *end, uint64_t *v)
 	return NULL;
 }
 
+int pb_number(struct pb *numbers, uint64_t *v)
+{
+	const uint8_t *p;
+
+	if (numbers->at == numbers->end)
+		return 0;
+	if (!(p = varint(numbers->at, numbers->end, v)))
+		return -1;
+	numbers->at = p;
+	return 1;
+}
+
 int pb_next(struct pb *m, struct pb_field *f)
 {
 	const uint8_t *p = m->at;
@@ -28,22 +40,23 @@ int pb_next(struct pb *m, struct pb_field *f)
 	if (!(p = varint(p, m->end, &key)))
 		return -1;
 	f->number = (uint32_t)(key >> 3);
-	switch (key & 7) {
-	case 0:
+	f->wire = key & 7;
+	switch (f->wire) {
+	case PB_VARINT:
 		p = varint(p, m->end, &f->value);
 		break;
-	case 1:
+	case PB_EIGHT:
 		f->value = size = 8;
 		f->data = p;
 		break;
-	case 2:
+	case PB_BYTES:
 		if (!(p = varint(p, m->end, &f->value)) ||
 		    f->value > (uint64_t)(m->end - p))
 			return -1;
 		size = (size_t)f->value;
 		f->data = p;
 		break;
-	case 5:
+	case PB_FOUR:
 		f->value = size = 4;
 		f->data = p;
 		break;
