@@ -64,32 +64,49 @@ struct range {
 	uint64_t start, end;
 };
 
-static bool read_mapping(struct pb m, struct range *r)
-{
-	uint64_t flags = 0, status = 0;
-	struct pb_field f;
+struct mapping {
+	struct range at;
+	uint64_t flags, status;
+};
 
-	*r = (struct range){ 0, 0 };
-	while (pb_next(&m, &f) > 0)
+/* 1: the next of mm-PID.img's message; 0: there is no more; -1. */
+static int next_mapping(struct pb *mm, struct mapping *v)
+{
+	struct pb_field f;
+	struct pb m;
+	int rc;
+
+	do
+		rc = pb_next(mm, &f);
+	while (rc > 0 && f.number != 14);
+	if (rc <= 0 || f.wire != PB_BYTES)
+		return rc <= 0 ? rc : -1;
+	*v = (struct mapping){ .flags = 0 };
+	m = pb_of(f.data, (size_t)f.value);
+	while ((rc = pb_next(&m, &f)) > 0)
 		switch (f.number) {
 		case 1:
-			r->start = f.value;
+			v->at.start = f.value;
 			break;
 		case 2:
-			r->end = f.value;
+			v->at.end = f.value;
 			break;
 		case 6:
-			flags = f.value;
+			v->flags = f.value;
 			break;
 		case 7:
-			status = f.value;
+			v->status = f.value;
 			break;
 		}
-	return (flags & MAP_PRIVATE) && (flags & MAP_ANONYMOUS) &&
-	       !(flags & MAP_HUGETLB) && (status & VMA_REGULAR) &&
-	       (status & VMA_ANON_PRIVATE) &&
-	       !(status & ~(VMA_REGULAR | VMA_STACK | VMA_HEAP |
-			    VMA_ANON_PRIVATE));
+	return rc < 0 ? -1 : 1;
+}
+
+static bool may_be_left_out(const struct mapping *v)
+{
+	return (v->flags & MAP_PRIVATE) && (v->flags & MAP_ANONYMOUS) &&
+	       !(v->flags & MAP_HUGETLB) && (v->status & VMA_REGULAR) &&
+	       (v->status & VMA_ANON_PRIVATE) &&
+	       !(v->status & ~(VMA_REGULAR | VMA_STACK | VMA_HEAP | VMA_ANON_PRIVATE));
 }
 
 /* The mappings whose pages may be left out, in order; their number, -1: the
@@ -97,13 +114,14 @@ static bool read_mapping(struct pb m, struct range *r)
 static ssize_t read_mappings(const void *mm, size_t size, struct range **list)
 {
 	size_t count = 0, room = 0;
-	struct pb_field f;
+	struct mapping v;
 	struct pb i, m;
+	int rc;
 
 	if (!open_image(mm, size, MAGIC_MM, &i) || pb_message(&i, &m) <= 0)
 		return -1;
-	while (pb_next(&m, &f) > 0) {
-		if (f.number != 14 || !f.data)
+	while ((rc = next_mapping(&m, &v)) > 0) {
+		if (!may_be_left_out(&v))
 			continue;
 		if (count == room) {
 			struct range *more;
@@ -113,13 +131,11 @@ static ssize_t read_mappings(const void *mm, size_t size, struct range **list)
 				return -2;
 			*list = more;
 		}
-		if (!read_mapping(pb_of(f.data, (size_t)f.value), &(*list)[count]))
-			continue;
-		if (count && (*list)[count].start < (*list)[count - 1].end)
+		if (count && v.at.start < (*list)[count - 1].end)
 			return -1;
-		count++;
+		(*list)[count++] = v.at;
 	}
-	return (ssize_t)count;
+	return rc < 0 ? -1 : (ssize_t)count;
 }
 
 /* ---- the page map ------------------------------------------------------------ */
@@ -376,37 +392,19 @@ int64_t pagemap_tidy(const void *mm, size_t mm_size, const void *map,
 /* 1; 0: the process has none; -1. */
 static int find_vdso(const void *mm, size_t size, struct range *r)
 {
-	struct pb_field f, g;
+	struct mapping v;
 	struct pb i, m;
 	int found = 0, rc;
 
 	if (!open_image(mm, size, MAGIC_MM, &i) || pb_message(&i, &m) <= 0)
 		return -1;
-	while ((rc = pb_next(&m, &f)) > 0) {
-		struct range one = { 0, 0 };
-		uint64_t status = 0;
-		struct pb vma;
-
-		if (f.number != 14)
-			continue;
-		if (!f.data)
-			return -1;
-		vma = pb_of(f.data, (size_t)f.value);
-		while ((rc = pb_next(&vma, &g)) > 0)
-			if (g.number == 1)
-				one.start = g.value;
-			else if (g.number == 2)
-				one.end = g.value;
-			else if (g.number == 7)
-				status = g.value;
-		if (rc < 0)
-			return -1;
-		if (!(status & VMA_VDSO))
+	while ((rc = next_mapping(&m, &v)) > 0) {
+		if (!(v.status & VMA_VDSO))
 			continue;
 		/* Criu would take the last one. */
-		if (found++ || one.start >= one.end)
+		if (found++ || v.at.start >= v.at.end)
 			return -1;
-		*r = one;
+		*r = v.at;
 	}
 	return rc < 0 ? -1 : found;
 }
