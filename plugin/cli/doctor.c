@@ -398,34 +398,30 @@ static int said_by(char *const command[], char **text, struct err *e)
 	return run_collect(argv, environ, 120000, MIB, text, e) < 0 ? -1 : 0;
 }
 
-/* Waits until it runs, or has ended, or 30 s have passed. */
-static void wait_for(const struct id *id, struct job *job)
+/* Looks so many times, 0.3 s apart, until it has ended, or runs, if that is enough. Has it
+ * ended? */
+static bool wait_for(const struct id *id, struct job *job, int looks, bool or_runs)
 {
 	const struct timespec moment = { 0, 300000000 };
 
-	for (int i = 0; i < 100; i++) {
-		if (job_of_id(id, job, NULL) == 0 &&
-		    (!job->active || !strcmp(job->state, "RUNNING")))
-			return;
-		nanosleep(&moment, NULL);
-	}
-}
-
-/* A tiny job of the user's, of which a checkpoint is made and restored beside it. */
-/* Slurm calls a job running for a moment after its step has failed to start. */
-static bool has_ended(const struct id *id, struct job *job, bool soon)
-{
-	const struct timespec pause = { 0, 200000000 };
-
-	for (int i = soon ? 50 : 1; i > 0; i--) {
-		if (job_of_id(id, job, NULL) == 0 && !job->active)
-			return true;
-		if (i > 1)
-			nanosleep(&pause, NULL);
+	while (looks--) {
+		if (job_of_id(id, job, NULL) == 0) {
+			if (!job->active)
+				return true;
+			if (or_runs && !strcmp(job->state, "RUNNING"))
+				return false;
+		}
+		if (looks)
+			nanosleep(&moment, NULL);
 	}
 	return false;
 }
 
+/* 30 s, and 10. */
+#define LOOKS_TO_RUN 100
+#define LOOKS_TO_END 33
+
+/* A tiny job of the user's, of which a checkpoint is made and restored beside it. */
 static void try_it(struct findings *f)
 {
 	char self[512], number[40], node[256], *rest;
@@ -455,12 +451,15 @@ static void try_it(struct findings *f)
 		return;
 	}
 	snprintf(number, sizeof(number), "%u", id.job);
-	wait_for(&id, &job);
+	wait_for(&id, &job, LOOKS_TO_RUN, true);
 	if (!strcmp(job.state, "RUNNING") && said_by(check, &found, &e) < 0)
 		tell(f, HEALTH_FAIL, "trial", NULL, "%s", e.text);
 	else if (found && strstr(found, "it can be checkpointed, and restored"))
 		tell(f, HEALTH_OK, "trial", NULL, "a program was checkpointed, and restored");
-	else if (has_ended(&id, &job, found && strstr(found, "no protected step that runs")))
+	/* Slurm calls a job running for a moment after its step has failed to start. */
+	else if (wait_for(&id, &job,
+			  found && strstr(found, "no protected step that runs") ? LOOKS_TO_END : 1,
+			  false))
 		tell(f, HEALTH_FAIL, "trial", NULL,
 		     "job %u, which was not to run unprotected, has ended as %s: slurmd's log says why",
 		     id.job, job.state);
