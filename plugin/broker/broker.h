@@ -63,9 +63,9 @@ int become_user(const struct broker *b, int needs, struct err *e);
 
 /*
  * What criu needs for them (ELEVATE_*). -1: they are not to be dumped with more than the user
- * has, and e says why; *elsewhere is left alone.
+ * has, and e says why. vdso: of vdso_digest(), which those of the processes have to be.
  */
-int look_at_tree(const struct broker *b, int *needs, struct err *e);
+int look_at_tree(const struct broker *b, const uint8_t vdso[32], int *needs, struct err *e);
 /* What this node asks for beside that: ELEVATE_PTRACE or 0. */
 int look_at_node(void);
 /* SHA-256 of the vDSO that this process has of this kernel. */

@@ -33,7 +33,7 @@ struct look {
 	unsigned long *sockets; /* inodes that the tree holds */
 	size_t socket_count;
 	int needs;
-	uint8_t vdso[32]; /* this kernel's */
+	const uint8_t *vdso; /* this kernel's, 32 bytes */
 };
 
 static bool is_number(const char *name)
@@ -424,10 +424,10 @@ int look_at_node(void)
 		       0;
 }
 
-int look_at_tree(const struct broker *b, int *needs, struct err *e)
+int look_at_tree(const struct broker *b, const uint8_t vdso[32], int *needs, struct err *e)
 {
-	struct look l = { .b = b, .needs = look_at_node() };
-	int rc = vdso_digest(l.vdso, e) < 0 ? -1 : read_processes(&l, e);
+	struct look l = { .b = b, .needs = look_at_node(), .vdso = vdso };
+	int rc = read_processes(&l, e);
 	bool any = false;
 
 	for (size_t i = 0; rc == 0 && i < l.count; i++) {

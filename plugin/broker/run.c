@@ -29,6 +29,7 @@ struct runner {
 	struct criu_run run;
 	int keeper, hook, signals;
 	int needs;
+	uint8_t vdso[32]; /* dump: digest of this kernel's */
 	pid_t criu;
 	bool adopting, ended;
 	bool vouched; /* dump: the agent has the seal */
@@ -80,7 +81,7 @@ static int seal(struct runner *r, const char *list, struct err *e)
 	int needs, rc = -1;
 
 	/* Frozen: nothing of it changes any more. */
-	if (look_at_tree(r->b, &needs, e) < 0)
+	if (look_at_tree(r->b, r->vdso, &needs, e) < 0)
 		return -1;
 	/* It would say of images that criu wrote with less what they are to be restored with. */
 	if (needs & ~r->needs)
@@ -90,10 +91,7 @@ static int seal(struct runner *r, const char *list, struct err *e)
 	snprintf(s.cluster, sizeof(s.cluster), "%s", r->b->cluster);
 	s.uid = r->b->uid;
 	s.needs = r->needs;
-	if (vdso_digest(s.vdso, e) < 0) {
-		statement_free(&s);
-		return -1;
-	}
+	memcpy(s.vdso, r->vdso, sizeof(s.vdso));
 	text = statement_text(&s);
 	statement_free(&s);
 	if (text && (credential = seal_make(text, strlen(text), e)) &&
@@ -355,7 +353,8 @@ static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 	if (r->signals < 0)
 		return err_sys(e, "cannot watch criu");
 	if (!r->run.restore) {
-		if (look_at_tree(r->b, &r->needs, e) < 0)
+		if (vdso_digest(r->vdso, e) < 0 ||
+		    look_at_tree(r->b, r->vdso, &r->needs, e) < 0)
 			return -1;
 		if (r->needs & ~r->b->allowed)
 			return err_set(e, "it needs more than the admin allows (elevate=)");
