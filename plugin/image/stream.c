@@ -38,17 +38,22 @@ struct channel {
 	struct channel *next;
 };
 
+/* A socket with a name. */
+struct listener {
+	struct channel c;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
 struct stream {
 	int epoll;
 	const struct image_sink *sink;
 	const struct image_source *source;
-	struct channel listener, criu, put;
+	struct listener listener, put;
+	struct channel criu;
 	struct channel *images;
 	size_t open_images;
 	stream_hand_on *hand_on;
 	uid_t peer; /* who may connect */
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	char put_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
 static int watch(struct stream *s, struct channel *c, uint32_t events,
@@ -84,10 +89,10 @@ static struct stream *make(const struct image_sink *sink,
 	}
 	s->sink = sink;
 	s->source = source;
-	s->listener.fd = s->criu.fd = s->put.fd = -1;
-	s->listener.what = LISTENER;
+	s->listener.c.fd = s->criu.fd = s->put.c.fd = -1;
+	s->listener.c.what = LISTENER;
 	s->criu.what = CRIU;
-	s->put.what = PUT;
+	s->put.c.what = PUT;
 	s->peer = geteuid();
 	if ((s->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) {
 		err_sys(e, "cannot serve criu's images");
@@ -112,23 +117,29 @@ struct stream *stream_adopt(int fd, const struct image_sink *sink,
 	return NULL;
 }
 
-/* Listens there; path is what to unlink later. */
-static int listen_on(struct stream *s, struct channel *c, int type, const char *dir,
-		     const char *name, char path[sizeof(((struct sockaddr_un *)0)->sun_path)],
-		     struct err *e)
+static int listen_on(struct stream *s, struct listener *l, int type, const char *dir,
+		     const char *name, struct err *e)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
 	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s", dir, name) >=
 	    sizeof(addr.sun_path))
 		return err_set(e, "%s is too long a path for criu's images", dir);
-	memcpy(path, addr.sun_path, sizeof(addr.sun_path));
-	unlink(path);
-	c->fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    listen(c->fd, SOMAXCONN) < 0)
-		return err_sys(e, "cannot listen on %s", path);
-	return watch(s, c, EPOLLIN, e);
+	memcpy(l->path, addr.sun_path, sizeof(l->path));
+	unlink(l->path);
+	l->c.fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (l->c.fd < 0 || bind(l->c.fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    listen(l->c.fd, SOMAXCONN) < 0)
+		return err_sys(e, "cannot listen on %s", l->path);
+	return watch(s, &l->c, EPOLLIN, e);
+}
+
+static void listener_close(struct listener *l)
+{
+	if (l->c.fd < 0)
+		return;
+	close(l->c.fd);
+	unlink(l->path);
 }
 
 struct stream *stream_open(const char *dir, const struct image_sink *sink,
@@ -139,10 +150,9 @@ struct stream *stream_open(const char *dir, const struct image_sink *sink,
 	if (!s)
 		return NULL;
 	if (listen_on(s, &s->listener, SOCK_STREAM, dir,
-		      sink ? "streamer-capture.sock" : "streamer-serve.sock", s->path,
-		      e) == 0 &&
+		      sink ? "streamer-capture.sock" : "streamer-serve.sock", e) == 0 &&
 	    (!source || !source->put ||
-	     listen_on(s, &s->put, SOCK_SEQPACKET, dir, PUT_SOCKET, s->put_path, e) == 0))
+	     listen_on(s, &s->put, SOCK_SEQPACKET, dir, PUT_SOCKET, e) == 0))
 		return s;
 	stream_close(s);
 	return NULL;
@@ -159,14 +169,8 @@ void stream_close(struct stream *s)
 	}
 	if (s->criu.fd >= 0)
 		close(s->criu.fd);
-	if (s->listener.fd >= 0) {
-		close(s->listener.fd);
-		unlink(s->path);
-	}
-	if (s->put.fd >= 0) {
-		close(s->put.fd);
-		unlink(s->put_path);
-	}
+	listener_close(&s->listener);
+	listener_close(&s->put);
 	if (s->epoll >= 0)
 		close(s->epoll);
 	free(s);
@@ -187,7 +191,7 @@ static int accept_criu(struct stream *s, struct err *e)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
-	int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = accept4(s->listener.c.fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return errno == EAGAIN ? 0 : err_sys(e, "cannot accept criu");
@@ -394,7 +398,7 @@ static int serve_put(struct stream *s, int fd, pid_t pid, struct err *e)
 static int accept_put(struct stream *s, struct err *e)
 {
 	const struct timeval patience = { .tv_sec = PUT_WAIT_S };
-	cleanup_fd int fd = accept4(s->put.fd, NULL, NULL, SOCK_CLOEXEC);
+	cleanup_fd int fd = accept4(s->put.c.fd, NULL, NULL, SOCK_CLOEXEC);
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
