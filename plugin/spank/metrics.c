@@ -94,16 +94,12 @@ static void read_sums(int fd, struct node_counters *n)
 /* Nobody but root can have put anything into it. */
 static int open_dir(const char *path, struct err *e)
 {
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	bool others;
+	int fd = root_dir_open(path, &others);
 
-	if (fd < 0)
-		return err_sys(e, "metrics-dir=%s", path);
-	if (fstat(fd, &st) < 0 || st.st_uid != 0 || (st.st_mode & 022)) {
-		close(fd);
+	if (others)
 		return err_set(e, "metrics-dir=%s is not root's alone: chown root, chmod go-w", path);
-	}
-	return fd;
+	return fd < 0 ? err_sys(e, "metrics-dir=%s", path) : fd;
 }
 
 static int write_file(const char *path, const struct node_counters *n, struct err *e)

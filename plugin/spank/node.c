@@ -66,22 +66,27 @@ static int known_version(int dir, const char *criu, const struct stat *st,
 	return version;
 }
 
+int root_dir_open(const char *path, bool *others)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	*others = fd >= 0 && (fstat(fd, &st) < 0 || st.st_uid != 0 || (st.st_mode & 022));
+	return *others ? -1 : steal_fd(&fd);
+}
+
 int run_dir_open(struct err *e)
 {
-	struct stat st;
+	bool others;
 	int fd;
 
 	if (mkdir(SCKPT_RUN_DIR, 0755) < 0 && errno != EEXIST)
 		return err_sys(e, "cannot make %s", SCKPT_RUN_DIR);
-	fd = open(SCKPT_RUN_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, "cannot open %s", SCKPT_RUN_DIR);
-	if (fstat(fd, &st) < 0 || st.st_uid != 0 || (st.st_mode & 022)) {
-		close(fd);
+	fd = root_dir_open(SCKPT_RUN_DIR, &others);
+	if (others)
 		return err_set(e, "%s must be root's, and closed to other writers",
 			       SCKPT_RUN_DIR);
-	}
-	return fd;
+	return fd < 0 ? err_sys(e, "cannot open %s", SCKPT_RUN_DIR) : fd;
 }
 
 /* Stops at the first that is wrong. */

@@ -64,6 +64,9 @@ void node_check(const struct conf *conf, int elevate, int *criu_version, char *r
  * PR_CAPBSET_DROP at restore unless the program has no_new_privs. */
 bool node_bounding_set_cut(void);
 
+/* A directory into which nobody but root can have put anything: a descriptor, the caller's. -1 and
+ * *others: it is not such; -1 and errno. */
+int root_dir_open(const char *path, bool *others);
 /* Root's own directory: where every step mounts its private work directory
  * (launch.c), and what is known of this node. A descriptor, the caller's. */
 int run_dir_open(struct err *e);
