@@ -4,68 +4,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "asks.h"
 #include "sckpt/image.h"
 #include "unit.h"
 
 static char dir[] = "/tmp/sckpt-unit-XXXXXX";
-
-/* ---- criu's part ---------------------------------------------------------- */
-
-static int connect_to(const char *what)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/streamer-%s.sock",
-		 dir, what);
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -1;
-	return fd;
-}
-
-static void ask(int fd, const void *msg, uint32_t size)
-{
-	if (write(fd, &size, 4) != 4 || write(fd, msg, size) != (ssize_t)size)
-		perror("ask");
-}
-
-static void ask_name(int fd, const char *name)
-{
-	uint8_t msg[400];
-	size_t n = strlen(name), at = 0;
-
-	msg[at++] = 0x0a;
-	if (n > 127) {
-		msg[at++] = (uint8_t)(n | 0x80);
-		msg[at++] = (uint8_t)(n >> 7);
-	} else {
-		msg[at++] = (uint8_t)n;
-	}
-	memcpy(msg + at, name, n);
-	ask(fd, msg, (uint32_t)(at + n));
-}
-
-static void send_pipe(int fd, int pipe)
-{
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] = "";
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
-			      .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &pipe, sizeof(pipe));
-	if (sendmsg(fd, &msg, 0) != 1)
-		perror("send_pipe");
-	close(pipe);
-}
 
 /* ---- sink and source in memory -------------------------------------------- */
 
@@ -139,7 +84,7 @@ static void source_close(void *arg, int h)
 
 static void *criu_dumps(void *arg)
 {
-	int fd = connect_to("capture"), one[2], two[2];
+	int fd = connect_to(dir, "capture"), one[2], two[2];
 	char longest[201];
 
 	(void)arg;
@@ -193,7 +138,7 @@ static void captures(void **state)
 
 static void *criu_restores(void *arg)
 {
-	int fd = connect_to("serve"), p[2];
+	int fd = connect_to(dir, "serve"), p[2];
 	uint8_t reply[6];
 	char buf[4096];
 	size_t *sum = arg;
@@ -256,7 +201,7 @@ static void refuses_what_criu_would_not_say(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct err e;
 		struct stream *s = stream_open(dir, &sink, NULL, &e);
-		int fd = connect_to("capture"), rc = 0;
+		int fd = connect_to(dir, "capture"), rc = 0;
 
 		ask(fd, bad[i].msg, bad[i].size);
 		for (int n = 0; n < 3 && rc >= 0; n++)
@@ -269,7 +214,7 @@ static void refuses_what_criu_would_not_say(void **state)
 	/* A length that no request has. */
 	struct err e;
 	struct stream *s = stream_open(dir, &sink, NULL, &e);
-	int fd = connect_to("capture"), rc = 0;
+	int fd = connect_to(dir, "capture"), rc = 0;
 	uint32_t huge = 0x7fffffff;
 
 	assert_int_equal(write(fd, &huge, 4), 4);
@@ -306,7 +251,7 @@ static void takes_one_pipe_of_two(void **state)
 
 	(void)state;
 	s = stream_open(dir, &sink, NULL, &e);
-	fd = connect_to("capture");
+	fd = connect_to(dir, "capture");
 	ask_name(fd, "two.img");
 	assert_int_equal(pipe(p), 0);
 	control.head.cmsg_level = SOL_SOCKET;

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "asks.h"
 #include "images.h"
 #include "sckpt/put.h"
 
@@ -51,31 +52,15 @@ static int teardown(void **state)
 
 static int open_image(void)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct __attribute__((packed)) {
-		uint32_t size;
-		char key, length, name[11];
-	} ask = { 13, 0x0a, 11, "" };
-	char reply[6], byte = 0, control[CMSG_SPACE(sizeof(int))] = "";
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0), p[2];
+	int fd = connect_to(top, "serve"), p[2];
+	char reply[6];
 
-	memcpy(ask.name, image.name, sizeof(ask.name));
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/streamer-serve.sock", top);
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    send(fd, &ask, sizeof(ask), 0) != sizeof(ask) ||
-	    recv(fd, reply, sizeof(reply), MSG_WAITALL) != sizeof(reply) || !reply[5] ||
-	    pipe(p) < 0)
+	if (fd < 0 || pipe(p) < 0)
 		return -1;
-	CMSG_FIRSTHDR(&msg)->cmsg_level = SOL_SOCKET;
-	CMSG_FIRSTHDR(&msg)->cmsg_type = SCM_RIGHTS;
-	CMSG_FIRSTHDR(&msg)->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), &p[1], sizeof(int));
-	if (sendmsg(fd, &msg, 0) != 1)
+	ask_name(fd, image.name);
+	if (recv(fd, reply, sizeof(reply), MSG_WAITALL) != sizeof(reply) || !reply[5])
 		return -1;
-	close(p[1]);
+	send_pipe(fd, p[1]);
 	close(fd);
 	return p[0];
 }
