@@ -159,16 +159,14 @@ def run(o):
         warm(need)
         for size in o.sizes:
             for place in o.places:
-                settings = sckpt.settings(path := node.PLACES[place], o.buffer)
-                with node.place(place, need), node.sckpt_conf(settings), bare.Bare() as plain:
+                with node.place(place, need) as path, bare.Bare() as plain, \
+                        node.sckpt_conf(sckpt.settings(path, o.buffer)):
                     sides = {"bare": plain.run, "dd": plain.copy}
                     if not o.bare_only:
                         sides["sckpt"] = ours.run
                     for n, subject in enumerate(subjects(size, o.kinds)):
                         results += measure(subject, place, path, sides, o.runs, n == 0)
-        for result in results:
-            result["buffer"] = o.buffer
-    return results
+    return [{**result, "buffer": o.buffer} for result in results]
 
 
 def plotting():
