@@ -21,7 +21,8 @@ enum broker_word {
 	BROKER_GRANTED, /* `value`: what the step may have, ELEVATE_* */
 	BROKER_DUMP, /* `value`: 1 the tree is gone afterwards; see below */
 	BROKER_RESTORE,
-	BROKER_HOOK, /* from the broker: criu is at `text` ("post-dump", "post-restore") */
+	BROKER_HOOK, /* from the broker: criu is at `text` ("pre-dump", "post-dump",
+		      * "post-restore") */
 	BROKER_ANSWER, /* to it, and `value` is 0 for yes */
 	BROKER_DONE, /* from it: criu has ended, and `value` is its wait status */
 	BROKER_REFUSED /* from it, in the place of DONE: `text` says why; `value` is 1 when

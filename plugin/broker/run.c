@@ -265,6 +265,8 @@ static int answer_hook(struct runner *r, struct err *e)
 	if (!strcmp(action, "pre-restore")) {
 		rc = adopt_begin(r->criu, e);
 		r->adopting = rc == 0;
+	} else if (!strcmp(action, "pre-dump")) {
+		rc = ask_agent(r, action, e);
 	} else if (!strcmp(action, "post-dump")) {
 		rc = finish_dump(r, e) < 0 ? -1 : ask_agent(r, action, e);
 	} else {

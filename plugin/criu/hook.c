@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sckpt-hook: criu's action script. At post-dump (all is written, the tree is
- * still frozen), pre-restore (nothing is there yet) and post-restore (all is
- * there, nothing runs yet) it asks the agent, or the broker, over the socket named by
+ * sckpt-hook: criu's action script. At pre-dump (the tree is about to be frozen), post-dump
+ * (all is written, it is frozen still), pre-restore (nothing is there yet) and post-restore
+ * (all is there, nothing runs yet) it asks the agent, or the broker, over the socket named by
  * SCKPT_HOOK, and criu goes on only when that says yes. It needs no capability for it.
  */
 #include <linux/capability.h>
@@ -33,8 +33,8 @@ int main(void)
 	if (drop_capabilities() < 0)
 		return 1;
 	if (!action ||
-	    (strcmp(action, "post-dump") && strcmp(action, "pre-restore") &&
-	     strcmp(action, "post-restore")))
+	    (strcmp(action, "pre-dump") && strcmp(action, "post-dump") &&
+	     strcmp(action, "pre-restore") && strcmp(action, "post-restore")))
 		return 0;
 	if (!path || strlen(path) >= sizeof(addr.sun_path))
 		return 1;

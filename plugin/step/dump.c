@@ -38,7 +38,7 @@ struct saving {
 	struct manifest before; /* the one it leans on; zeros when there is none */
 	struct files_held files;
 	uint64_t limit; /* bytes that may be added to the store; 0 none */
-	int64_t start; /* ns */
+	int64_t start, still; /* ns; the second: when criu began to freeze it */
 	int64_t at_us; /* the same, since 1970 */
 	bool committed, published;
 	/* Of a set: */
@@ -426,6 +426,27 @@ static int note_shape(const struct saving *s, struct err *e)
 	return count < 0 ? -1 : shape_of(pids, count, s->order.shape, e);
 }
 
+/* At the end Slurm sets the time, and the dump needs some of it. */
+static int wait_for_own_criu(const struct saving *s, struct err *e)
+{
+	return own_criu_wait(s->step->root, s->order.end ? s->order.us / 2 : 0, e);
+}
+
+/*
+ * Criu's pre-dump point: it is about to freeze the tree. A program that starts its own criu
+ * again and again has done so since the look before this one was started, and rests for a
+ * moment when that ends.
+ */
+static int ready(void *arg, struct err *e)
+{
+	struct saving *s = arg;
+
+	if (wait_for_own_criu(s, e) < 0)
+		return -1;
+	s->still = clock_ns(CLOCK_MONOTONIC);
+	return 0;
+}
+
 /* Criu's post-dump point: the tree is frozen, criu has sent everything. */
 static int commit(void *arg, struct stream *stream, struct err *e)
 {
@@ -450,7 +471,7 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	if (!s->order.end)
 		return 0;
 	/* It will not run again here: so long it stood still. */
-	s->m.frozen_us = (clock_ns(CLOCK_MONOTONIC) - s->start) / 1000;
+	s->m.frozen_us = (clock_ns(CLOCK_MONOTONIC) - s->still) / 1000;
 	tell(s, STATUS_WRITING, "");
 	/* From here on it is not cancelled any more. */
 	deadline_end(&s->deadline);
@@ -536,12 +557,22 @@ static int given_up(struct saving *s, struct err *e)
 		       s->step->spec.kill_wait, all, copied, wait);
 }
 
+/* What went by since s->start is not of order.us any more. */
+static void use_time(struct saving *s)
+{
+	int64_t gone = (clock_ns(CLOCK_MONOTONIC) - s->start) / 1000;
+
+	if (s->order.us)
+		s->order.us = s->order.us > gone ? s->order.us - gone : 1;
+}
+
 /* The program has ended, or it runs on; -1: it runs on, and e says why. */
 static int dump(struct saving *s, struct err *e)
 {
 	struct image_sink sink;
 	struct session session = { .program = s->step->spec.criu,
 				   .sink = &sink,
+				   .ready = ready,
 				   .commit = commit,
 				   .tick = tick,
 				   .arg = s };
@@ -550,9 +581,10 @@ static int dump(struct saving *s, struct err *e)
 
 	session.broker = s->broker = elevate_broker(s->step);
 	s->start = clock_ns(CLOCK_MONOTONIC);
-	if (own_criu_wait(s->step->root, &s->order, e) < 0)
+	if (wait_for_own_criu(s, e) < 0)
 		return -1;
 	/* What that took is not of order.us any more. */
+	use_time(s);
 	s->start = clock_ns(CLOCK_MONOTONIC);
 	s->at_us = clock_ns(CLOCK_REALTIME) / 1000;
 	if (begin(s, e) < 0)
@@ -577,23 +609,21 @@ static int dump(struct saving *s, struct err *e)
 	return rc == 0 ? go_on_beside(s, e) : -1;
 }
 
-/* Often enough for a program whose own criu is at work nearly all of the time. */
+/* Each meets it in the few ms between the pre-dump point and the freezing, or does not. */
 #define TRIES 25
 
 /* Its own criu had a process in the moment of freezing, between the look for it and criu's:
  * that has passed, or is waited for. Several nodes begin together, and only once. */
 static bool dump_again(struct saving *s)
 {
-	int64_t gone = (clock_ns(CLOCK_MONOTONIC) - s->start) / 1000;
-
-	if (!s->traced || s->late || is_set(s) || (s->order.us && gone >= s->order.us))
+	if (!s->traced || s->late || is_set(s))
 		return false;
-	if (s->order.us)
-		s->order.us -= gone;
+	use_time(s);
+	if (s->order.us == 1)
+		return false;
 	drop_files(s);
 	manifest_free(&s->m);
 	s->traced = s->committed = false;
-	own_criu_pause();
 	return true;
 }
 

@@ -4,16 +4,16 @@
  * process at once: what the program's has is traced, and what it restores is not yet
  * whole. So a dump waits for it.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "step.h"
 
-/* At most; not always the same, so as not to keep step with what is started again and
- * again. */
-#define LOOK_NS (20 * 1000000)
 /* Nobody is served meanwhile. */
 #define WAIT_US (3 * 1000000)
 
@@ -67,33 +67,34 @@ int own_criu_absent(pid_t root, struct err *e)
 	return pid > 0 ? at_work(pid, does, e) : (int)pid;
 }
 
-void own_criu_pause(void)
+/* 0: it has ended; -1: it is at work still. */
+static int wait_end(pid_t pid, int64_t until_ns, struct err *e)
 {
-	const struct timespec pause = {
-		.tv_nsec = LOOK_NS / 4 + clock_ns(CLOCK_MONOTONIC) / 100 % (LOOK_NS * 3 / 4)
-	};
+	cleanup_fd int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char does[16];
+	int64_t left;
 
-	nanosleep(&pause, NULL);
+	if (fd < 0)
+		return errno == ESRCH ? 0 : err_sys(e, "cannot watch process %d", pid);
+	/* Whose number it is by now. */
+	if (!is_at_work(pid, does, sizeof(does)))
+		return 0;
+	while ((left = until_ns - clock_ns(CLOCK_MONOTONIC)) > 0)
+		if (poll(&p, 1, (int)(left / 1000000) + 1) > 0)
+			return 0;
+	return at_work(pid, does, e);
 }
 
-int own_criu_wait(pid_t root, struct order *order, struct err *e)
+int own_criu_wait(pid_t root, int64_t us, struct err *e)
 {
-	const int64_t start = clock_ns(CLOCK_MONOTONIC);
-	/* At the end Slurm sets the time, and the dump needs some of it. */
-	const int64_t most = order->end && order->us ? order->us / 2 : WAIT_US;
-	int64_t waited;
+	const int64_t until = clock_ns(CLOCK_MONOTONIC) + (us ? us : WAIT_US) * 1000;
 	char does[16];
 	pid_t pid;
 
-	while ((pid = find(root, does, sizeof(does), e)) > 0) {
-		waited = (clock_ns(CLOCK_MONOTONIC) - start) / 1000;
-		if (waited > most)
-			return at_work(pid, does, e);
-		own_criu_pause();
-	}
-	waited = (clock_ns(CLOCK_MONOTONIC) - start) / 1000;
-	if (order->us)
-		order->us = order->us > waited ? order->us - waited : 1;
+	while ((pid = find(root, does, sizeof(does), e)) > 0)
+		if (wait_end(pid, until, e) < 0)
+			return -1;
 	return pid;
 }
 

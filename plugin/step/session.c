@@ -16,6 +16,13 @@
 /* How often people are told of the progress. */
 #define TICK_MS 250
 
+static int at_point(struct session *s, const char *action, struct err *e)
+{
+	if (!strcmp(action, "pre-dump"))
+		return s->ready ? s->ready(s->arg, e) : 0;
+	return s->commit(s->arg, s->stream, e);
+}
+
 static int answer_hook(struct session *s, int listener, struct err *e)
 {
 	char action[32], answer;
@@ -28,7 +35,7 @@ static int answer_hook(struct session *s, int listener, struct err *e)
 		rc = adopt_begin(s->criu, e);
 		s->adopting = rc == 0;
 	} else {
-		rc = s->commit(s->arg, s->stream, e);
+		rc = at_point(s, action, e);
 	}
 	answer = rc < 0;
 	if (write(fd, &answer, 1) != 1 && rc == 0)
@@ -205,9 +212,11 @@ static int hear_broker(struct session *s, bool given_up, struct err *e)
 	switch (m->word) {
 	case BROKER_HOOK: {
 		struct broker_message answer = { .word = BROKER_ANSWER, .value = 1 };
+		char action[32];
 
+		snprintf(action, sizeof(action), "%.*s", (int)m->size, m->text);
 		if (!given_up)
-			rc = s->commit(s->arg, s->stream, e);
+			rc = at_point(s, action, e);
 		answer.value = given_up || rc < 0;
 		if (broker_send(s->broker, &answer, NULL, 0, e) < 0)
 			rc = -1;

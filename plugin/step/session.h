@@ -20,6 +20,8 @@ struct session {
 	bool adopting; /* a restore: criu is traced until it made the root */
 	bool ended; /* criu ended, with this wait status */
 	int status;
+	/* Called once, at pre-dump, or NULL; -1 makes criu end before it freezes the tree. */
+	int (*ready)(void *arg, struct err *e);
 	/* Called once, at post-dump or post-restore; -1 makes criu undo
 	 * everything. */
 	int (*commit)(void *arg, struct stream *stream, struct err *e);

@@ -387,15 +387,12 @@ int saving_end(struct saving *s, struct err *e);
 /* ---- own_criu.c ----------------------------------------------------------- */
 
 /*
- * Waits while a criu that the program started itself is at work in the tree: for
- * half of the time that order has at the most, when the step is to end, or 3 s.
- * order->us gets less by that. -1: it is at work still.
+ * Waits while a criu that the program started itself is at work in the tree: for us µs at
+ * the most; 0: for 3 s. -1: it is at work still.
  */
-int own_criu_wait(pid_t root, struct order *order, struct err *e);
+int own_criu_wait(pid_t root, int64_t us, struct err *e);
 /* With the tree frozen: there is none. */
 int own_criu_absent(pid_t root, struct err *e);
-/* A moment between two looks for it, 5 to 20 ms. */
-void own_criu_pause(void);
 /*
  * Did the dump that has just failed meet a process that somebody else traced (by its log), who
  * is gone or is such a criu? blocked: something is found in the tree that is in the way.
