@@ -119,6 +119,10 @@ rootfs_prune() { # KIND
 	done
 }
 
+# It mounts /proc, /sys and /dev below the directory that it makes: in a namespace these are gone
+# with it, also when it is killed.
+rootfs_run_mmdebstrap() { host_run unshare --mount --propagation private mmdebstrap "$@"; }
+
 rootfs_mmdebstrap() { # KIND DIR MIRROR PACKAGES…
 	local kind=$1 dir=$2 mirror=$3 sources include
 	# On a mirror that stands still sid's Release file may be past its date.
@@ -136,7 +140,7 @@ rootfs_mmdebstrap() { # KIND DIR MIRROR PACKAGES…
 		include+=,${sid_packages// /,}
 		hook=(sh -c "printf '%s\n' 'Package: *' 'Pin: release n=sid' 'Pin-Priority: -1' '' 'Package: $sid_packages' 'Pin: release n=sid' 'Pin-Priority: 990' >\"\$1/etc/apt/preferences.d/sid\"" sh)
 	fi
-	host_run mmdebstrap --quiet --variant=apt --format=directory \
+	rootfs_run_mmdebstrap --quiet --variant=apt --format=directory \
 		--aptopt='APT::Install-Recommends "false"' \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
@@ -150,7 +154,7 @@ rootfs_mmdebstrap() { # KIND DIR MIRROR PACKAGES…
 # Sid's criu in a root with an older libc: its own loader finds its own libraries.
 rootfs_criu_apart() { # DIR MIRROR
 	local apart=/usr/lib/criu-of-sid from=$1/tmp/sid loader
-	host_run mmdebstrap --quiet --variant=extract --include=criu,patchelf sid "$from" "deb $2 sid main" || return
+	rootfs_run_mmdebstrap --quiet --variant=extract --include=criu,patchelf sid "$from" "deb $2 sid main" || return
 	ln -s usr/lib usr/lib64 "$from" &&
 		mkdir "$1$apart" &&
 		cp -a "$from"/usr/lib/*-linux-gnu/*.so* "$1$apart" &&
