@@ -73,6 +73,28 @@ int hook_listen(struct err *e);
  */
 int hook_accept(int listener, pid_t criu, char *action, size_t size);
 
+/* ---- one that runs (watch.c) ----------------------------------------------------- */
+
+struct criu_watch {
+	pid_t pid; /* the caller's to set when it has started it */
+	int signals; /* readable when there is something to look at; a signalfd, which takes the
+		      * SIGCHLD of other children, too */
+	bool adopting; /* a restore: it is traced until it has made the root */
+	bool ended;
+	int status; /* then: its wait status */
+};
+
+/* Before it is started. SIGCHLD is blocked from then on. */
+int criu_watch_begin(struct criu_watch *w, struct err *e);
+/* At its pre-restore point. */
+int criu_watch_adopt(struct criu_watch *w, struct err *e);
+/* What has happened to it. */
+int criu_watch_look(struct criu_watch *w, struct err *e);
+/* Waits for its end, letting it go where it is traced still. Whoever gives it up has closed the
+ * stream and the hook before: then it undoes what it did and ends by itself, which a signal
+ * would not let it do. */
+void criu_watch_end(struct criu_watch *w);
+
 /* ---- the root at a restore (adopt.c) -------------------------------------------- */
 
 /* At criu's pre-restore point: from here on its stops are told by SIGCHLD and

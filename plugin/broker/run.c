@@ -11,10 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker.h"
@@ -27,13 +25,11 @@
 struct runner {
 	const struct broker *b;
 	struct criu_run run;
-	int keeper, hook, signals;
+	int keeper, hook;
 	int needs;
 	uint8_t vdso[32]; /* dump: digest of this kernel's */
-	pid_t criu;
-	bool adopting, ended;
+	struct criu_watch criu;
 	bool vouched; /* dump: the agent has the seal */
-	int status;
 };
 
 /* ---- with the agent ------------------------------------------------------------------ */
@@ -236,11 +232,11 @@ static int start_criu(struct runner *r, int *fds, struct err *e)
 	}
 	/* Root's: what criu believes of the kernel is not to be the user's word. */
 	criu_env(envp, "XDG_RUNTIME_DIR=" IMAGES, false);
-	r->criu = fork();
-	if (r->criu == 0)
+	r->criu.pid = fork();
+	if (r->criu.pid == 0)
 		become_criu(r, argv, envp, fds);
 	criu_args_free(argv);
-	return r->criu < 0 ? err_sys(e, "cannot start criu") : 0;
+	return r->criu.pid < 0 ? err_sys(e, "cannot start criu") : 0;
 }
 
 /* Criu has dumped all, and the tree is frozen. */
@@ -257,14 +253,13 @@ static int finish_dump(struct runner *r, struct err *e)
 static int answer_hook(struct runner *r, struct err *e)
 {
 	char action[32], answer;
-	cleanup_fd int fd = hook_accept(r->hook, r->criu, action, sizeof(action));
+	cleanup_fd int fd = hook_accept(r->hook, r->criu.pid, action, sizeof(action));
 	int rc;
 
 	if (fd < 0)
 		return 0;
 	if (!strcmp(action, "pre-restore")) {
-		rc = adopt_begin(r->criu, e);
-		r->adopting = rc == 0;
+		rc = criu_watch_adopt(&r->criu, e);
 	} else if (!strcmp(action, "pre-dump")) {
 		rc = ask_agent(r, action, e);
 	} else if (!strcmp(action, "post-dump")) {
@@ -278,82 +273,34 @@ static int answer_hook(struct runner *r, struct err *e)
 	return rc;
 }
 
-static int look_at_criu(struct runner *r, struct err *e)
-{
-	struct signalfd_siginfo si;
-	int status, rc;
-
-	while (read(r->signals, &si, sizeof(si)) > 0)
-		;
-	while (!r->ended && waitpid(r->criu, &status, WNOHANG | __WALL) > 0) {
-		if (!WIFSTOPPED(status)) {
-			r->ended = true;
-			r->status = status;
-		} else {
-			if ((rc = adopt_event(r->criu, status, e)) < 0)
-				return -1;
-			r->adopting = rc == 0;
-		}
-	}
-	return 0;
-}
-
 static int serve(struct runner *r, struct err *e)
 {
-	while (!r->ended) {
+	while (!r->criu.ended) {
 		struct pollfd p[] = { { r->hook, POLLIN, 0 },
-				      { r->signals, POLLIN, 0 },
+				      { r->criu.signals, POLLIN, 0 },
 				      { r->keeper, POLLIN, 0 } };
 
 		if (poll(p, 3, -1) < 0 && errno != EINTR)
 			return err_sys(e, "cannot wait for criu");
-		if (p[1].revents && look_at_criu(r, e) < 0)
+		if (p[1].revents && criu_watch_look(&r->criu, e) < 0)
 			return -1;
-		if (!r->ended && p[2].revents && take_from_keeper(r, e) < 0)
+		if (!r->criu.ended && p[2].revents && take_from_keeper(r, e) < 0)
 			return -1;
 		if (p[0].revents && answer_hook(r, e) < 0)
 			return -1;
 	}
 	/* Where it failed because the keeper did: that has said why before it left criu alone. */
-	if (r->status && poll(&(struct pollfd){ r->keeper, POLLIN, 0 }, 1, 0) > 0)
+	if (r->criu.status && poll(&(struct pollfd){ r->keeper, POLLIN, 0 }, 1, 0) > 0)
 		return take_from_keeper(r, e);
 	return 0;
-}
-
-/* Without a stream and a hook it undoes what it did. */
-static void wait_end(struct runner *r)
-{
-	int status;
-
-	close_fd(&r->keeper);
-	close_fd(&r->hook);
-	if (r->adopting)
-		adopt_stop(r->criu);
-	while (!r->ended) {
-		if (waitpid(r->criu, &status, __WALL) < 0) {
-			if (errno != EINTR)
-				return;
-		} else if (WIFSTOPPED(status)) {
-			adopt_let_go(r->criu, status);
-		} else {
-			r->ended = true;
-			r->status = status;
-		}
-	}
 }
 
 /* ---- the request ---------------------------------------------------------------------------- */
 
 static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 {
-	sigset_t chld;
-
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &chld, NULL);
-	r->signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (r->signals < 0)
-		return err_sys(e, "cannot watch criu");
+	if (criu_watch_begin(&r->criu, e) < 0)
+		return -1;
 	if (!r->run.restore) {
 		if (vdso_digest(r->vdso, e) < 0 ||
 		    look_at_tree(r->b, r->vdso, &r->needs, e) < 0)
@@ -377,7 +324,7 @@ static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 void run(const struct broker *b, struct broker_message *request, int *fds, int count,
 	 int keeper)
 {
-	struct runner r = { .b = b, .keeper = keeper, .hook = -1, .criu = -1 };
+	struct runner r = { .b = b, .keeper = keeper, .hook = -1 };
 	struct err e = { "" };
 	bool elsewhere = false;
 	int rc;
@@ -391,13 +338,16 @@ void run(const struct broker *b, struct broker_message *request, int *fds, int c
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	rc = serve(&r, &e);
-	if (rc < 0)
-		wait_end(&r);
+	if (rc < 0) {
+		close_fd(&r.keeper);
+		close_fd(&r.hook);
+		criu_watch_end(&r.criu);
+	}
 	if (rc < 0 && *e.text) {
 		say("a %s failed: %s", r.run.restore ? "restore" : "dump", e.text);
 		tell(&r, BROKER_REFUSED, 0, e.text, &e);
 	} else {
-		tell(&r, BROKER_DONE, r.status, "", &e);
+		tell(&r, BROKER_DONE, r.criu.status, "", &e);
 	}
 	_exit(0);
 }

@@ -4,9 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,42 +24,17 @@ static int at_point(struct session *s, const char *action, struct err *e)
 static int answer_hook(struct session *s, int listener, struct err *e)
 {
 	char action[32], answer;
-	cleanup_fd int fd = hook_accept(listener, s->criu, action, sizeof(action));
+	cleanup_fd int fd = hook_accept(listener, s->criu.pid, action, sizeof(action));
 	int rc;
 
 	if (fd < 0)
 		return 0;
-	if (!strcmp(action, "pre-restore")) {
-		rc = adopt_begin(s->criu, e);
-		s->adopting = rc == 0;
-	} else {
-		rc = at_point(s, action, e);
-	}
+	rc = strcmp(action, "pre-restore") ? at_point(s, action, e) :
+					     criu_watch_adopt(&s->criu, e);
 	answer = rc < 0;
 	if (write(fd, &answer, 1) != 1 && rc == 0)
 		return err_sys(e, "criu's hook is gone");
 	return rc;
-}
-
-/* Criu stopped, as a traced process does, or ended. */
-static int look_at_criu(struct session *s, int signals, struct err *e)
-{
-	struct signalfd_siginfo si;
-	int status, rc;
-
-	while (read(signals, &si, sizeof(si)) > 0)
-		;
-	while (!s->ended && waitpid(s->criu, &status, WNOHANG | __WALL) > 0) {
-		if (!WIFSTOPPED(status)) {
-			s->ended = true;
-			s->status = status;
-		} else {
-			if ((rc = adopt_event(s->criu, status, e)) < 0)
-				return -1;
-			s->adopting = rc == 0;
-		}
-	}
-	return 0;
 }
 
 /* Now and then; -1: it is to be given up. */
@@ -74,14 +47,14 @@ static int look_at_clock(const struct session *s, int64_t *next, struct err *e)
 }
 
 /* Waits for criu's end, and serves it meanwhile. */
-static int serve(struct session *s, int hook, int signals, struct err *e)
+static int serve(struct session *s, int hook, struct err *e)
 {
 	int64_t next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
 
-	while (!s->ended) {
+	while (!s->criu.ended) {
 		struct pollfd p[] = { { stream_fd(s->stream), POLLIN, 0 },
 				      { hook, POLLIN, 0 },
-				      { signals, POLLIN, 0 } };
+				      { s->criu.signals, POLLIN, 0 } };
 
 		if (poll(p, 3, s->tick ? TICK_MS : -1) < 0) {
 			if (errno == EINTR)
@@ -94,32 +67,12 @@ static int serve(struct session *s, int hook, int signals, struct err *e)
 			return -1;
 		if (p[1].revents && answer_hook(s, hook, e) < 0)
 			return -1;
-		if (p[2].revents && look_at_criu(s, signals, e) < 0)
+		if (p[2].revents && criu_watch_look(&s->criu, e) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-static void wait_end(struct session *s)
-{
-	int status;
-
-	while (!s->ended) {
-		if (waitpid(s->criu, &status, __WALL) < 0) {
-			if (errno != EINTR)
-				return;
-		} else if (WIFSTOPPED(status)) {
-			/* Still traced, and to undo what it did by itself. */
-			adopt_let_go(s->criu, status);
-		} else {
-			s->ended = true;
-			s->status = status;
-		}
-	}
-}
-
-/* Closed pipes and a refused hook make criu undo what it did and end by itself, which a
- * signal would not let it do. */
 static void drop_stream(struct session *s)
 {
 	stream_close(s->stream);
@@ -128,30 +81,22 @@ static void drop_stream(struct session *s)
 
 static int by_itself(struct session *s, const struct criu_run *run, struct err *e)
 {
-	cleanup_fd int hook = hook_listen(e), signals = -1;
-	sigset_t chld;
+	cleanup_fd int hook = hook_listen(e);
 	int rc = -1;
 
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
 	if (hook < 0 ||
 	    !(s->stream = stream_open(SCKPT_RUN_DIR, s->sink, s->source, e)))
 		return -1;
-	/* The caller keeps SIGCHLD blocked, and looks for ended children of its
-	 * own afterwards: theirs may be taken from here. */
-	signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (signals < 0)
-		return err_sys(e, "cannot watch criu");
-	if ((s->criu = criu_start(run, s->program, e)) < 0)
+	/* The caller looks for ended children of its own afterwards. */
+	if (criu_watch_begin(&s->criu, e) < 0)
 		return -1;
-	rc = serve(s, hook, signals, e);
+	s->criu.pid = criu_start(run, s->program, e);
+	rc = s->criu.pid < 0 ? -1 : serve(s, hook, e);
 	if (rc < 0) {
 		drop_stream(s);
 		close_fd(&hook);
-		if (s->adopting)
-			adopt_stop(s->criu);
 	}
-	wait_end(s);
+	criu_watch_end(&s->criu);
 	return rc;
 }
 
@@ -205,7 +150,7 @@ static int hear_broker(struct session *s, bool given_up, struct err *e)
 
 	if (rc <= 0) {
 		free(m);
-		s->ended = true;
+		s->criu.ended = true;
 		return err_set(e, "the step's sckpt-broker is gone: the node's system log may say why");
 	}
 	rc = 0;
@@ -223,11 +168,11 @@ static int hear_broker(struct session *s, bool given_up, struct err *e)
 		break;
 	}
 	case BROKER_DONE:
-		s->ended = true;
-		s->status = m->value;
+		s->criu.ended = true;
+		s->criu.status = m->value;
 		break;
 	case BROKER_REFUSED:
-		s->ended = true;
+		s->criu.ended = true;
 		s->elsewhere = m->value;
 		rc = err_set(e, "%.*s", (int)m->size, m->text);
 		break;
@@ -242,7 +187,7 @@ static int serve_broker(struct session *s, struct err *e)
 {
 	int64_t next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
 
-	while (!s->ended) {
+	while (!s->criu.ended) {
 		struct pollfd p[] = { { stream_fd(s->stream), POLLIN, 0 },
 				      { s->broker, POLLIN, 0 } };
 
@@ -271,7 +216,7 @@ static int by_broker(struct session *s, const struct criu_run *run, struct err *
 	rc = serve_broker(s, e);
 	drop_stream(s);
 	/* Until criu has undone what it did. */
-	while (!s->ended)
+	while (!s->criu.ended)
 		hear_broker(s, true, &later);
 	return rc;
 }
@@ -284,6 +229,6 @@ int session_run(struct session *s, const struct criu_run *run, int *status,
 	if (rc == 0)
 		rc = s->broker >= 0 ? by_broker(s, run, e) : by_itself(s, run, e);
 	drop_stream(s);
-	*status = s->status;
+	*status = s->criu.status;
 	return rc;
 }

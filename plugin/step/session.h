@@ -15,11 +15,8 @@ struct session {
 	const struct image_source *source;
 	/* Then, its own: */
 	struct stream *stream;
-	pid_t criu;
+	struct criu_watch criu; /* the broker's: only how it ended */
 	bool elsewhere; /* the broker refused, and another node may do */
-	bool adopting; /* a restore: criu is traced until it made the root */
-	bool ended; /* criu ended, with this wait status */
-	int status;
 	/* Called once, at pre-dump, or NULL; -1 makes criu end before it freezes the tree. */
 	int (*ready)(void *arg, struct err *e);
 	/* Called once, at post-dump or post-restore; -1 makes criu undo
