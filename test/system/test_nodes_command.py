@@ -7,7 +7,7 @@ import pytest
 
 from conftest import until
 from test_command import FAILED, said, sckpt
-from test_nodes import RANK, expect, lines, submit
+from test_nodes import RANK, expect, lines, parts, submit
 from test_nodes import said as written
 
 SUBJECT = "/shared/subject/blocked.py"
@@ -84,3 +84,66 @@ def test_check_by_itself(cluster):
     goes_on(job)
     assert "in the way" not in written(cluster)
     assert "left out" not in written(cluster)
+
+
+# ---- sckpt export, sckpt import -----------------------------------------------------
+
+
+def held_set(cluster, line=20, last=90):
+    """A job whose step on two nodes was saved, and that waits."""
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(last, 'exit 0')}\n")
+    job.wait_output(f"^3 line {line}$")
+    cluster.ctl(f"scontrol requeuehold {job.number}")
+    until("both to be saved", lambda: job.node is None and "COMPLETING" not in job.state)
+    return job
+
+
+def test_export_import(cluster):
+    """Plain images of each node; from what is imported the step goes on."""
+    job = held_set(cluster)
+    images = "/shared/home/user1/images"
+    text = sckpt(cluster, "export", f"{job.number}.0", images).stdout
+    assert re.match(rf"{job.number}\.0:1: \d+ images of all nodes, ", text), text
+    sckpt(cluster, "export", f"{job.number}.0", images, rc=FAILED)  # not empty any more
+    out = cluster.home() / "images"
+    assert sorted(p.name for p in out.iterdir()) == ["node.0", "node.1"]
+    for part in (0, 1):
+        at = out / f"node.{part}"
+        assert at.stat().st_mode & 0o777 == 0o700
+        manifest = json.loads((at / "sckpt.json").read_text())
+        assert (manifest["nodes"], manifest["part"]) == (2, part)
+        for image in manifest["images"]:
+            assert (at / image["name"]).stat().st_size == image["size"]
+        seen = cluster.run("n1", f"crit x {images}/node.{part} ps").stdout
+        assert re.search(r"1000 +1000 +1000 +sckpt-root\n +1001 .* bash\n", seen), seen
+    # One part alone is none, nor are parts of two checkpoints, and neither leaves anything.
+    done = sckpt(cluster, "import", f"{images}/node.1", "--force", rc=4)
+    assert "it is node 1's part of a step on 2 nodes: name the directory with all" in done.stderr
+    (out / "node.1").rename(out / "node.x")
+    assert "node.1" in sckpt(cluster, "import", images, "--force", rc=4).stderr
+    cluster.ctl(f"cp -r {images}/node.x {images}/node.1; "
+                f"sed -i 's/\"generation\": *1/\"generation\": 2/' {images}/node.1/sckpt.json")
+    assert "another checkpoint" in sckpt(cluster, "import", images, "--force", rc=4).stderr
+    cluster.ctl(f"rm -r {images}/node.1; cp -r {images}/node.x {images}/node.1; "
+                f"echo x >>{images}/node.0/pstree.img")
+    assert "node.0" in sckpt(cluster, "import", images, "--force", rc=FAILED).stderr
+    assert [sorted(p.name for p in d.glob("*.json") if p.name[0].isdigit())
+            for d in (job.store("0"), job.store("0") / "node.1")] == [["1-0.json"]] * 2
+    cluster.ctl(f"rm -r {images}/node.1; mv {images}/node.x {images}/node.1; "
+                f"truncate -s -2 {images}/node.0/pstree.img")
+    # With nothing left it is all that there is.
+    assert "has not ended" in sckpt(cluster, "import", images, rc=FAILED).stderr
+    sckpt(cluster, "remove", f"{job.number}.0", "--force")
+    assert parts(job, "0") == [set(), set()]
+    assert sckpt(cluster, "import", images, "--force").stdout == f"imported {job.number}.0:1\n"
+    sckpt(cluster, "verify", f"{job.number}.0")
+    # And beside it, it is one more; the newest goes on.
+    assert sckpt(cluster, "import", images, "--force").stdout == f"imported {job.number}.0:2\n"
+    (listed,) = [g for g in said(cluster, "list", job.number) if g["generation"] == 2]
+    assert listed["nodes"] == 2
+    sckpt(cluster, "verify", f"{job.number}.0", "--all")
+    cluster.ctl(f"scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"]
+    for rank in range(4):
+        assert lines(job.text(), rank) == expect(rank, 90)
+    assert "restored from checkpoint 2 on" in written(cluster)
