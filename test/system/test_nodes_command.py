@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from conftest import until
+from conftest import Job, until
 from test_command import FAILED, said, sckpt
-from test_nodes import RANK, expect, lines, parts, submit
+from test_nodes import RANK, expect, lines, parts, preempt, submit
 from test_nodes import said as written
+from test_steps import strip_times
 
 SUBJECT = "/shared/subject/blocked.py"
 
@@ -147,3 +148,76 @@ def test_export_import(cluster):
     for rank in range(4):
         assert lines(job.text(), rank) == expect(rank, 90)
     assert "restored from checkpoint 2 on" in written(cluster)
+
+
+# ---- sckpt restart ------------------------------------------------------------------
+
+
+def restarted(cluster, name):
+    text = sckpt(cluster, "restart", name).stdout
+    return Job(cluster, int(re.search(r"Submitted batch job (\d+)", text)[1]), "user1", cluster.home())
+
+
+def test_restart_script(cluster):
+    """A new job goes on in the script and in all its steps, on several nodes and on one;
+    the steps go on from their newest, also where the script's is an old one."""
+    one = RANK.format(60, "exit 3").replace("$SLURM_PROCID", "9")
+    old = cluster.submit(cluster.script("job.sh", (
+        "echo begin; srun -N2 -n2 true\n"
+        f"srun -N1 -n1 --overlap {one} & srun -N2 -n4 --overlap {RANK.format(120, 'exit 0')}; echo rc $?\n"
+        "wait %1; echo one $?\nsrun -N2 -n2 bash -c 'echo last $SLURM_PROCID'\n")),
+        options="--requeue -N2 -n4 --checkpoint -e err")
+    old.wait_output("^3 line 15$")
+    sckpt(cluster, "create", old.number)
+    old.wait_output("^3 line 30$")
+    sckpt(cluster, "create", old.number)
+    old.cancel()
+    old.wait_end()
+    new = restarted(cluster, f"{old.number}.batch:1")
+    assert new.wait_end() == ["COMPLETED"], new.text()
+    for rank in range(4):
+        assert lines(new.text(), rank) == expect(rank, 120)
+    assert lines(new.text(), 9) == ["9 pid 1001"] + [f"9 line {i}" for i in range(1, 61)]
+    out = strip_times(new.text())
+    assert out[0] == "begin" and [l for l in out if l.startswith(("rc", "one"))] == ["rc 0", "one 3"]
+    assert sorted(out[-2:]) == ["last 0", "last 1"]
+    assert len(out) == 4 * 121 + 61 + 5, out
+    assert "afresh" not in new.text()
+    # Of the old job nothing is used up.
+    assert {g["step"] for g in said(cluster, "list", old.number)} == {"batch", "srun-2", "srun-3"}
+
+
+def test_restart_step(cluster):
+    """A step alone, by its own option; on another number of nodes it does not start."""
+    old = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(90, 'exit 0')}\n")
+    old.wait_output("^3 line 15$")
+    sckpt(cluster, "create", old.number)
+    old.wait_output("^3 line 25$")
+    old.cancel()
+    old.wait_end()
+    name = f"{old.number}.0:1"
+    assert f"srun --checkpoint=restart={old.number}.0:N" in sckpt(
+        cluster, "restart", name, rc=FAILED).stderr
+    new = submit(cluster, f"srun -N2 -n4 --checkpoint=restart={name} {RANK.format(90, 'exit 0')}\necho rc $?\n")
+    new.wait_output("^3 line 35$")
+    # It is the new one's now.
+    sckpt(cluster, "remove", old.number)
+    preempt(cluster, new)
+    assert parts(new, "0")[0] == parts(new, "0")[1]
+    assert new.wait_end() == ["COMPLETED"]
+    for rank in range(4):
+        assert lines(new.text(), rank) == expect(rank, 90)
+    assert strip_times(new.text())[-1] == "rc 0"
+
+
+def test_restart_step_elsewhere(cluster):
+    old = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(300, 'exit 0')}\n")
+    old.wait_output("^3 line 15$")
+    sckpt(cluster, "create", old.number)
+    old.cancel()
+    old.wait_end()
+    new = cluster.submit(cluster.script("job.sh", f"srun -N1 -n2 --checkpoint=restart={old.number}.0:1 "
+                                        f"{RANK.format(300, 'exit 0')}\n"), options="--requeue -n2 -e err")
+    until("words", lambda: "it is of a step on 2 nodes, and this one is started on 1" in written(cluster))
+    until("the job to be held", lambda: "PENDING" in new.state)
+    assert not lines(new.text(), 0)
