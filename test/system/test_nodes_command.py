@@ -75,6 +75,23 @@ def test_check_blocked(cluster, ranks):
     assert job.state == ["RUNNING"]
 
 
+def test_check_of_a_node_that_is_silent(cluster):
+    """It is named, and waited for no longer than for a checkpoint."""
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(600, 'exit 0')}\n")
+    job.wait_output("^3 line 10$")
+    node1 = cluster.inside(job.store("0") / "node.1")
+    cluster.run("ctl", f"chmod 500 {node1}", user="root")
+    done = sckpt(cluster, "check", job.number, rc=FAILED)
+    cluster.run("ctl", f"chmod 700 {node1}", user="root")
+    assert ": in the way: node 1 of the step" in done.stdout, done.stdout
+    assert "node 1: its part was not rehearsed" in done.stdout, done.stdout
+    assert "1 thing is in the way" in done.stderr
+    goes_on(job)
+    (one,) = said(cluster, "check", job.number)
+    assert one["good"] and one["restored"]
+    goes_on(job)
+
+
 def test_check_by_itself(cluster):
     """--checkpoint=check: each node tells, 30 s after the start."""
     job = submit(cluster, f"srun -N2 -n4 --checkpoint=check {RANK.format(900, 'exit 0')}\n")
