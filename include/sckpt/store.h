@@ -465,7 +465,8 @@ int slurm_id_read(const struct store *store, char id[32]);
 
 /* How the request for a rehearsal begins; it alone is the word check's own. */
 #define CHECK_REQUEST "check:"
-/* What the last one found: lines that begin with "ok ", "blocks " or "note ". */
+/* What the last one found: a line "node " and its name, then lines that begin with
+ * "ok ", "blocks " or "note ". Of several nodes each has its own. */
 #define CHECK_MAX 65536
 int check_put(const struct store *store, const char *text, struct err *e);
 /* *text is malloc'ed, the caller's. */

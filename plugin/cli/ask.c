@@ -21,6 +21,8 @@
  * its time. */
 #define TAKEN_MS 15000
 #define JOB_CHECK_MS 5000
+/* Another node of the step has heard by then what the first one has ordered. */
+#define PART_MS 6000
 
 struct asking {
 	const struct options *o;
@@ -235,21 +237,94 @@ static void report(struct asking *a, const struct status *s,
 	       frozen, took);
 }
 
+/* ---- a rehearsal on several nodes ----------------------------------------------------- */
+
+/* 1: that node has answered; 0 it will; -1 it has not begun, as far as can be seen. */
+static int part_answered(const struct asking *a, int part, char **text,
+			 struct err *e)
+{
+	struct store at;
+	struct status s;
+	int rc = -1;
+
+	if (part_open(&a->store, part, false, &at, NULL) < 0)
+		return -1;
+	if (status_read(&at, &s, NULL) > 0 && !strcmp(s.request, a->id)) {
+		rc = s.kind == STATUS_CHECKED;
+		if (rc && check_get(&at, text, e) < 0) {
+			free(*text);
+			*text = NULL;
+		}
+	}
+	store_close(&at);
+	return rc;
+}
+
+/*
+ * What another node says of its part. One that did not take part in the checkpoint says
+ * nothing, and the first one has said so. 0, or an exit status, complained.
+ */
+static int await_part(const struct asking *a, int part, int64_t start, char **text)
+{
+	int64_t begin = now_ms(), check = begin + JOB_CHECK_MS, now;
+	struct err e = { "" };
+	struct job job;
+	int rc;
+
+	while ((rc = part_answered(a, part, text, &e)) <= 0) {
+		now = now_ms();
+		if (interrupted)
+			return complain(EXIT_FAILED, "interrupted: what the other nodes of step %s find is not waited for",
+					a->name);
+		if (rc < 0 && now > start + PART_MS) {
+			rc = asprintf(text, "node node %d\nnote its part was not rehearsed: it was not asked, or says nothing\n",
+				      part);
+			return rc < 0 ? complain(EXIT_FAILED, "no memory") : EXIT_OK;
+		}
+		if (now > start + INT64_C(1000) * a->o->timeout)
+			return complain(EXIT_TIMED_OUT, "node %d of step %s has not finished its rehearsal within %ld s (--timeout waits longer)",
+					part, a->name, a->o->timeout);
+		if (now > check && !still_runs(a, &job))
+			return complain(EXIT_FAILED, "step %s ended before node %d of it had rehearsed its part",
+					a->name, part);
+		if (now > check)
+			check = now_ms() + JOB_CHECK_MS;
+		poll(NULL, 0, now < begin + 2000 ? 50 : 200);
+	}
+	return *text ? EXIT_OK :
+		       complain(EXIT_FAILED, "what the rehearsal of node %d of step %s found cannot be read: %s",
+				part, a->name, e.text);
+}
+
 static int found(struct asking *a, const struct status *s)
 {
-	cleanup_free char *text = NULL;
+	int nodes = store_nodes(&a->store), rc = EXIT_OK;
+	char **texts = calloc((size_t)nodes, sizeof(*texts));
+	int64_t start = now_ms();
 	struct err e = { "" };
 	char why[sizeof(s->text)];
 
 	snprintf(why, sizeof(why), "%s", s->text);
 	if (*why)
-		return complain(EXIT_FAILED, "no rehearsal of step %s: %s",
-				a->name, printable(why));
-	if (check_get(&a->store, &text, &e) < 0)
-		return complain(EXIT_FAILED, "what the rehearsal of step %s found cannot be read: %s",
-				a->name, e.text);
-	return check_report(a->name, text, a->o->json ? a->list : NULL);
+		rc = complain(EXIT_FAILED, "no rehearsal of step %s: %s", a->name,
+			      printable(why));
+	else if (!texts)
+		rc = complain(EXIT_FAILED, "no memory");
+	else if (check_get(&a->store, &texts[0], &e) < 0)
+		rc = complain(EXIT_FAILED, "what the rehearsal of step %s found cannot be read: %s",
+			      a->name, e.text);
+	for (int i = 1; !rc && i < nodes; i++)
+		rc = await_part(a, i, start, &texts[i]);
+	if (!rc)
+		rc = check_report(a->name, texts, nodes,
+				  a->o->json ? a->list : NULL);
+	for (int i = 0; texts && i < nodes; i++)
+		free(texts[i]);
+	free(texts);
+	return rc;
 }
+
+/* ---- one step's answer ---------------------------------------------------------------- */
 
 static int outcome(struct asking *a, const struct status *s)
 {

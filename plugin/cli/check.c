@@ -12,21 +12,38 @@ int cmd_check(const struct options *o)
 	return ask_steps(o, ASK_CHECK, &job);
 }
 
-static void add_line(json_object *list, const char *kind, const char *text)
+struct found {
+	const char *name; /* of the step */
+	int nodes;
+	json_object *lines; /* for people when that is NULL */
+	int blocks, notes;
+};
+
+static void add_line(const struct found *f, const char *node, const char *kind,
+		     const char *text)
 {
 	json_object *o = json_object_new_object();
 
+	json_object_object_add(o, "node", json_object_new_string(node));
 	json_object_object_add(o, "kind", json_object_new_string(kind));
 	json_object_object_add(o, "text", json_object_new_string(text));
-	json_object_array_add(list, o);
+	json_object_array_add(f->lines, o);
 }
 
-int check_report(const char *name, char *text, json_object *list)
+/* Where there are several nodes it is said on which. */
+static void print_line(const struct found *f, const char *node, const char *kind,
+		       const char *text)
 {
-	json_object *o = json_object_new_object();
-	json_object *lines = json_object_new_array();
+	bool set = f->nodes > 1;
+
+	printf("step %s: %s%s%s%s\n", f->name, set ? node : "", set ? ": " : "",
+	       strcmp(kind, "blocks") ? "" : "in the way: ", text);
+}
+
+static void add_node(struct found *f, char *text)
+{
+	const char *node = "";
 	char *rest = text, *line;
-	int blocks = 0, notes = 0;
 
 	while ((line = strsep(&rest, "\n"))) {
 		char *said = strchr(line, ' ');
@@ -34,28 +51,44 @@ int check_report(const char *name, char *text, json_object *list)
 		if (!said)
 			continue;
 		*said++ = '\0';
-		blocks += !strcmp(line, "blocks");
-		notes += !strcmp(line, "note");
-		add_line(lines, line, printable(said));
-		if (!list)
-			printf("step %s: %s%s\n", name,
-			       strcmp(line, "blocks") ? "" : "in the way: ",
-			       said);
+		printable(line);
+		printable(said);
+		f->blocks += !strcmp(line, "blocks");
+		f->notes += !strcmp(line, "note");
+		if (!strcmp(line, "node"))
+			node = said;
+		else if (f->lines)
+			add_line(f, node, line, said);
+		else
+			print_line(f, node, line, said);
 	}
-	if (!list && !blocks && !notes)
-		printf("step %s: it can be checkpointed, and restored on a node like this one\n",
-		       name);
-	json_object_object_add(o, "id", json_object_new_string(name));
-	json_object_object_add(o, "good", json_object_new_boolean(!blocks));
-	json_object_object_add(o, "restored",
-			       json_object_new_boolean(!blocks && !notes));
-	json_object_object_add(o, "found", lines);
-	if (list)
+}
+
+int check_report(const char *name, char *const texts[], int nodes,
+		 json_object *list)
+{
+	struct found f = { .name = name, .nodes = nodes,
+			   .lines = list ? json_object_new_array() : NULL };
+	json_object *o;
+
+	for (int i = 0; i < nodes; i++)
+		add_node(&f, texts[i]);
+	if (list) {
+		o = json_object_new_object();
+		json_object_object_add(o, "id", json_object_new_string(name));
+		json_object_object_add(o, "good",
+				       json_object_new_boolean(!f.blocks));
+		json_object_object_add(o, "restored",
+				       json_object_new_boolean(!f.blocks &&
+							       !f.notes));
+		json_object_object_add(o, "found", f.lines);
 		json_object_array_add(list, o);
-	else
-		json_object_put(o);
-	if (!blocks)
+	} else if (!f.blocks && !f.notes) {
+		printf("step %s: it can be checkpointed, and restored on %s\n", name,
+		       nodes > 1 ? "nodes like these" : "a node like this one");
+	}
+	if (!f.blocks)
 		return EXIT_OK;
 	return complain(EXIT_FAILED, "step %s cannot be checkpointed and restored as it is: %d thing%s in the way; it runs on",
-			name, blocks, blocks == 1 ? " is" : "s are");
+			name, f.blocks, f.blocks == 1 ? " is" : "s are");
 }

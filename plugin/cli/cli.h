@@ -176,9 +176,10 @@ int slurm_run(char *const argv[], struct err *e);
  * the outcome is printed. Exit status; *job is filled in. */
 enum ask { ASK_CREATE, ASK_VACATE, ASK_CHECK };
 int ask_steps(const struct options *o, enum ask what, struct job *job);
-/* What a rehearsal found (check_get()), printed or put into list, if that is not
- * NULL. Exit status. */
-int check_report(const char *name, char *text, json_object *list);
+/* What a rehearsal found (check_get()), on each of so many nodes, printed or put into
+ * list, if that is not NULL. Exit status. */
+int check_report(const char *name, char *const texts[], int nodes,
+		 json_object *list);
 
 /* ---- output (text.c) -------------------------------------------------------- */
 

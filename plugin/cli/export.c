@@ -2,7 +2,7 @@
 /*
  * sckpt export: a checkpoint as criu itself would have written it, and beside
  * the images what sckpt import needs to bring it back: the manifest and what the
- * program had printed.
+ * program had printed. Of a step on several nodes each one's part has a directory.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -152,13 +152,62 @@ static int export(const char *path, const struct store *store,
 	return 0;
 }
 
+/* What was written. */
+struct sum {
+	size_t images;
+	uint64_t bytes;
+};
+
+static int export_part(const char *path, const struct chosen *c, int part,
+		       struct sum *sum, struct err *e)
+{
+	struct spec step = c->step;
+	char at[PATH_MAX];
+	struct manifest m;
+	struct store store;
+	int rc;
+
+	step.part = part;
+	if (snprintf(at, sizeof(at), "%s/" EXPORT_PART "%d", path, part) >=
+	    (int)sizeof(at))
+		return err_set(e, "%.100s…: the name is too long", path);
+	if (part_open(&c->store, part, false, &store, e) < 0)
+		return err_context(e, "node %d of the step", part);
+	rc = step_load(&step, &store, c->g, &m, e);
+	if (rc == 0)
+		rc = export(at, &store, &m, &sum->bytes, e);
+	sum->images += m.set.item_count;
+	manifest_free(&m);
+	store_close(&store);
+	return rc < 0 ? err_context(e, "node %d of the step", part) : 0;
+}
+
+/* The first node's last: its manifest says how many others there are. */
+static int export_set(const char *path, const struct chosen *c,
+		      struct manifest *first, struct sum *sum, struct err *e)
+{
+	cleanup_fd int dir = open_target(path, e);
+	char at[PATH_MAX];
+
+	if (dir < 0)
+		return -1;
+	for (int i = first->nodes - 1; i > 0; i--)
+		if (export_part(path, c, i, sum, e) < 0)
+			return -1;
+	if (snprintf(at, sizeof(at), "%s/" EXPORT_PART "0", path) >= (int)sizeof(at))
+		return err_set(e, "%.100s…: the name is too long", path);
+	if (export(at, &c->store, first, &sum->bytes, e) < 0)
+		return -1;
+	return fsync(dir) < 0 ? err_sys(e, "cannot write the directory") : 0;
+}
+
 int cmd_export(const struct options *o)
 {
 	char name[ID_TEXT_MAX], size[16];
 	struct err e = { "" };
 	struct chosen c;
 	struct manifest m;
-	uint64_t bytes = 0;
+	struct sum sum = { 0 };
 	int rc = choose(o, &c);
 
 	if (rc)
@@ -168,15 +217,16 @@ int cmd_export(const struct options *o)
 		rc = complain(EXIT_DAMAGED, "%s: %s; sckpt verify %s tells more",
 			      name, e.text, name);
 	} else {
-		if (m.nodes)
-			rc = complain(EXIT_FAILED, "%s: it is of a step on %d nodes, and only one node's images can be exported",
-				      name, m.nodes);
-		else if (export(o->argv[1], &c.store, &m, &bytes, &e) < 0)
+		sum.images = m.set.item_count;
+		if ((m.nodes > 1 ? export_set(o->argv[1], &c, &m, &sum, &e) :
+				   export(o->argv[1], &c.store, &m, &sum.bytes,
+					  &e)) < 0)
 			rc = complain(EXIT_FAILED, "%s: %s", name, e.text);
 		else if (!o->json) {
-			size_print(bytes, size);
-			printf("%s: %zu images, %s, in %s\n", name,
-			       m.set.item_count, size, o->argv[1]);
+			size_print(sum.bytes, size);
+			printf("%s: %zu images%s, %s, in %s\n", name, sum.images,
+			       m.nodes > 1 ? " of all nodes" : "", size,
+			       o->argv[1]);
 		}
 		manifest_free(&m);
 	}

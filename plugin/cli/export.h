@@ -7,6 +7,7 @@
 
 #define EXPORT_MANIFEST "sckpt.json"
 #define EXPORT_OUTPUT "sckpt.output."
+#define EXPORT_PART "node." /* of a step on several nodes: a directory for each, from 0 */
 #define EXPORT_FILE "sckpt.file." /* content of the program's file number … */
 
 #endif

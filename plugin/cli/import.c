@@ -224,29 +224,197 @@ static int choose_run(const struct store *store, int least, struct err *e)
 	return rc < 0 ? -1 : run;
 }
 
-static int import(const struct spec *step, int dir, struct manifest *m,
-		  struct err *e)
+/* As generation m->generation of m->run. */
+static int import_here(const struct spec *step, const struct store *store, int dir,
+		       struct manifest *m, struct err *e)
 {
-	struct store store;
 	uint64_t limit;
-	int rc = -1;
+
+	if (store_room(step, store, 1 << 20, &limit, e) < 0 ||
+	    import_logs(store, dir, m, e) < 0 ||
+	    import_files(store, dir, m, e) < 0 ||
+	    import_images(store, dir, m, &step->limits, limit, e) < 0)
+		return -1;
+	m->uid = geteuid();
+	/* What its files hold behind it may be the program's. */
+	m->ended = false;
+	m->parent = 0;
+	return generation_publish(store, m, e);
+}
+
+/* ---- of one node, or of all ---------------------------------------------------------------- */
+
+/* What lies in a directory: of each node its part. */
+struct import {
+	int dir;
+	struct manifest *m;
+	int nodes;
+};
+
+/* The directory of a part, or the one that was named. */
+static int open_part(const struct import *in, int part, struct err *e)
+{
+	char name[24];
+	int fd;
+
+	snprintf(name, sizeof(name), EXPORT_PART "%d", part);
+	fd = openat(in->dir, in->nodes > 1 ? name : ".",
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, "cannot open %s", name) : fd;
+}
+
+static int open_store(const struct store *store, int part, bool make,
+		      struct store *at, struct err *e)
+{
+	*at = *store;
+	if (part)
+		return part_open(store, part, make, at, e);
+	at->dir = fcntl(store->dir, F_DUPFD_CLOEXEC, 0);
+	return at->dir < 0 ? err_sys(e, "cannot open %s", store->path) : 0;
+}
+
+/* One name for all parts. */
+static int choose_name(const struct import *in, const struct store *store,
+		       struct generation *g, struct err *e)
+{
+	*g = (struct generation){ .run = in->m[0].run < 0 ? 0 : in->m[0].run };
+	for (int i = 0; i < 2 * in->nodes; i++) {
+		struct store at;
+		int n;
+
+		if (open_store(store, i % in->nodes, true, &at, e) < 0)
+			return -1;
+		/* First the run, for a number is free in a run. */
+		n = i < in->nodes ? choose_run(&at, g->run, e) :
+				    store_next(&at, g->run, e);
+		store_close(&at);
+		if (n < 0)
+			return -1;
+		if (i < in->nodes)
+			g->run = n;
+		else if (n > g->number)
+			g->number = n;
+	}
+	return 0;
+}
+
+/* A step's generations are all of as many nodes. */
+static int check_shape(const struct import *in, const struct store *store,
+		       struct err *e)
+{
+	cleanup_free struct generation *list = NULL;
+	int nodes = store_nodes(store), count = store_published(store, &list, e);
+
+	if (count < 0)
+		return -1;
+	if (count > 0 && nodes != in->nodes)
+		return err_set(e, "the step that lies in the store is on %d node%s, and this is of %d: remove that step first",
+			       nodes, nodes > 1 ? "s" : "", in->nodes);
+	return store_note_nodes(store, in->nodes, e);
+}
+
+static int import_part(const struct spec *step, const struct store *store,
+		       const struct import *in, int part, struct generation g,
+		       struct err *e)
+{
+	cleanup_fd int dir = open_part(in, part, e);
+	struct manifest *m = &in->m[part];
+	struct store at;
+	int rc;
+
+	if (dir < 0 || open_store(store, part, true, &at, e) < 0)
+		return -1;
+	m->generation = g.number;
+	m->run = g.run;
+	rc = import_here(step, &at, dir, m, e);
+	store_close(&at);
+	return rc < 0 && in->nodes > 1 ? err_context(e, EXPORT_PART "%d", part) : rc;
+}
+
+/* The first node's last: with it the set is there. */
+static int import(const struct spec *step, const struct import *in, struct err *e)
+{
+	struct generation g;
+	struct store store, at;
+	int rc, i = in->nodes;
 
 	if (store_open(step, true, &store, e) < 0)
 		return -1;
-	if ((m->run = choose_run(&store, m->run < 0 ? 0 : m->run, e)) >= 0 &&
-	    (m->generation = store_next(&store, m->run, e)) > 0 &&
-	    store_room(step, &store, 1 << 20, &limit, e) == 0 &&
-	    import_logs(&store, dir, m, e) == 0 &&
-	    import_files(&store, dir, m, e) == 0 &&
-	    import_images(&store, dir, m, &step->limits, limit, e) == 0) {
-		m->uid = geteuid();
-		/* What its files hold behind it may be the program's. */
-		m->ended = false;
-		m->parent = 0;
-		rc = generation_publish(&store, m, e);
-	}
+	rc = check_shape(in, &store, e);
+	if (rc == 0)
+		rc = choose_name(in, &store, &g, e);
+	while (rc == 0 && i-- > 0)
+		rc = import_part(step, &store, in, i, g, e);
+	/* Parts of a set that will not be whole. */
+	for (i++; rc < 0 && i < in->nodes; i++)
+		if (open_store(&store, i, false, &at, NULL) == 0) {
+			generation_remove(&at, g, NULL);
+			store_close(&at);
+		}
 	store_close(&store);
 	return rc;
+}
+
+static bool same_set(const struct manifest *a, const struct manifest *b)
+{
+	return !strcmp(a->cluster, b->cluster) && a->job == b->job &&
+	       !strcmp(a->step, b->step) && a->generation == b->generation &&
+	       a->run == b->run && a->nodes == b->nodes;
+}
+
+static void import_free(struct import *in)
+{
+	for (int i = 0; i < in->nodes; i++)
+		manifest_free(&in->m[i]);
+	free(in->m);
+}
+
+/* The manifests of all nodes. */
+static int read_set(struct import *in, struct err *e)
+{
+	struct manifest *more;
+	int nodes = in->m[0].nodes;
+
+	if (nodes < 2 || nodes > NODES_MAX || in->m[0].part)
+		return err_set(e, EXPORT_PART "0 is not of the first of several nodes");
+	if (!(more = realloc(in->m, (size_t)nodes * sizeof(*more))))
+		return err_set(e, "no memory for %d nodes", nodes);
+	in->m = more;
+	while (in->nodes < nodes) {
+		struct manifest *m = &in->m[in->nodes];
+		cleanup_fd int dir = -1;
+		int part = in->nodes;
+
+		/* From here on it is freed; and of several nodes each has a directory. */
+		*m = (struct manifest){ .part = -1 };
+		in->nodes++;
+		if ((dir = open_part(in, part, e)) < 0 ||
+		    read_manifest(dir, m, e) < 0)
+			return err_context(e, EXPORT_PART "%d", part);
+		if (!same_set(m, &in->m[0]) || m->part != part)
+			return err_set(e, EXPORT_PART "%d is of another checkpoint than " EXPORT_PART "0",
+				       part);
+	}
+	return 0;
+}
+
+static int read_import(struct import *in, struct err *e)
+{
+	cleanup_fd int first = openat(in->dir, EXPORT_PART "0",
+				      O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+					      O_CLOEXEC);
+
+	if (!(in->m = calloc(1, sizeof(*in->m))))
+		return err_set(e, "no memory");
+	in->nodes = 1;
+	if (read_manifest(first < 0 ? in->dir : first, &in->m[0], e) < 0)
+		return first < 0 ? -1 : err_context(e, EXPORT_PART "0");
+	if (first >= 0)
+		return read_set(in, e);
+	if (in->m[0].nodes > 1)
+		return err_set(e, "it is node %d's part of a step on %d nodes: name the directory with all of them, " EXPORT_PART "0 to " EXPORT_PART "%d",
+			       in->m[0].part, in->m[0].nodes, in->m[0].nodes - 1);
+	return 0;
 }
 
 static int refuse_running(const struct spec *step)
@@ -268,7 +436,8 @@ int cmd_import(const struct options *o)
 	cleanup_fd int dir = -1;
 	struct err e = { "" };
 	char name[ID_TEXT_MAX];
-	struct manifest m;
+	struct import in = { .m = NULL };
+	const struct manifest *m;
 	struct spec step;
 	struct place p;
 	struct id id;
@@ -281,31 +450,33 @@ int cmd_import(const struct options *o)
 	if (dir < 0)
 		return complain(EXIT_NOT_FOUND, "%s: %s", o->argv[0],
 				strerror(errno));
-	if (read_manifest(dir, &m, &e) < 0)
+	in.dir = dir;
+	if (read_import(&in, &e) < 0)
 		return complain(EXIT_DAMAGED, "%s: %s", o->argv[0], e.text);
+	m = &in.m[0];
 	if (!p.count)
 		return complain(EXIT_FAILED, "dir=%s has no directory yet: say where to with --dir",
 				p.conf.dir);
 	step = p.stores[0];
-	snprintf(step.cluster, sizeof(step.cluster), "%s", m.cluster);
-	snprintf(step.step, sizeof(step.step), "%s", m.step);
-	step.job = m.job;
+	snprintf(step.cluster, sizeof(step.cluster), "%s", m->cluster);
+	snprintf(step.step, sizeof(step.step), "%s", m->step);
+	step.job = m->job;
 	/* They become names of directories. */
-	snprintf(name, sizeof(name), "%u.%s", m.job, m.step);
+	snprintf(name, sizeof(name), "%u.%s", m->job, m->step);
 	if (id_parse(name, &id, &e) < 0 || step_is_old(&step) ||
-	    !*m.cluster || *m.cluster == '.' || strchr(m.cluster, '/')) {
+	    !*m->cluster || *m->cluster == '.' || strchr(m->cluster, '/')) {
 		rc = complain(EXIT_DAMAGED, "%s: its manifest names no step",
 			      o->argv[0]);
 	} else if (o->force || !(rc = refuse_running(&step))) {
-		if (import(&step, dir, &m, &e) < 0) {
+		if (import(&step, &in, &e) < 0) {
 			rc = complain(EXIT_FAILED, "%s: %s", o->argv[0], e.text);
 		} else {
-			id_print(&step, m.generation, name);
+			id_print(&step, m->generation, name);
 			printf(o->json ? "{\"id\": \"%s\"}\n" : "imported %s\n",
 			       name);
 		}
 	}
-	manifest_free(&m);
+	import_free(&in);
 	place_free(&p);
 	return rc;
 }

@@ -60,6 +60,7 @@ static void add_resources(struct command *c, const struct store *store)
 		{ "SLURM_JOB_RESERVATION", "reservation" },
 		{ "SLURM_JOB_NUM_NODES", "nodes" },
 		{ "SLURM_NTASKS", "ntasks" },
+		{ "SLURM_NTASKS_PER_NODE", "ntasks-per-node" },
 		{ "SLURM_CPUS_PER_TASK", "cpus-per-task" },
 		{ "SLURM_MEM_PER_NODE", "mem" }, /* MiB, as --mem */
 		{ "SLURM_MEM_PER_CPU", "mem-per-cpu" },
@@ -166,8 +167,8 @@ static int may_start(const struct options *o, const struct spec *step,
 	bool active;
 
 	if (strcmp(step->step, "batch"))
-		return complain(EXIT_FAILED, "%u.%s: only batch steps are restarted; srun steps are by the script that starts them",
-				step->job, step->step);
+		return complain(EXIT_FAILED, "%u.%s: only batch scripts are submitted again, their steps with them; a step alone goes on in another job by srun --checkpoint=restart=%u.%s:N with the same program, nodes and tasks",
+				step->job, step->step, step->job, step->step);
 	if (faccessat(store->dir, ORIGIN_SCRIPT, R_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return complain(EXIT_FAILED, "the job script of %u is not in %s, so that no new job can be submitted with it",
 				step->job, store->path);

@@ -127,11 +127,6 @@ void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size)
 	snprintf(spec->criu, sizeof(spec->criu), "%s", settings()->criu);
 	spec->limits = settings()->limits;
 	take_wishes(spec, option_request());
-	if (spec->nodes > 1 && spec->check) {
-		spec->check = false;
-		snprintf(spec->note, sizeof(spec->note),
-			 "check is left out: a step on several nodes is not rehearsed");
-	}
 	if (call->afresh)
 		spec->limits.on_failure = ON_FAILURE_FRESH;
 	spec->no_new_privs = settings()->no_new_privs ||

@@ -628,8 +628,7 @@ static void stop(struct agent *a, const struct control *msg)
 	}
 	snprintf(order.reason, sizeof(order.reason), "%.79s", msg->text);
 	snprintf(order.request, sizeof(order.request), "%s", msg->request);
-	check_cancel(&a->check, &a->step);
-	check_begin(&a->check, &order);
+	check_begin(&a->check, &a->step, &order);
 	if (a->saving) /* the supervisor orders one after the other */
 		tell(a, CONTROL_REFUSED, 0, "another checkpoint is being taken");
 	else if (!order.end || calls_stop(a->calls))
@@ -669,7 +668,23 @@ static void follow_dump(struct agent *a, const struct set_order *o)
 			order.us = 1;
 	}
 	memcpy(order.reason, o->reason, sizeof(order.reason));
+	memcpy(order.request, o->request, sizeof(order.request));
+	check_begin(&a->check, &a->step, &order);
 	dump(a, &order);
+}
+
+/* The dump that it was to follow came to nothing before it could. A rehearsal says, all the
+ * same, what is in the way here. */
+static void missed_dump(struct agent *a, const struct set_order *o)
+{
+	struct order order = { .end = false };
+	struct err e = { "" };
+
+	memcpy(order.request, o->request, sizeof(order.request));
+	a->step.others_fault = true;
+	if (check_begin(&a->check, &a->step, &order))
+		check_refused(&a->check, &a->step, &e);
+	not_followed(a, *o->text ? o->text : "this node came too late for it", false);
 }
 
 /* The first node says PASS for each of its tasks that got SIGTERM, and this node may have
@@ -704,7 +719,7 @@ static void look_for_order(struct agent *a)
 	if (news && o.word == SET_DUMP)
 		follow_dump(a, &o);
 	else if (news && o.word != SET_PASS && o.word != SET_OVER && o.word != SET_ASK)
-		not_followed(a, *o.text ? o.text : "this node came too late for it", false);
+		missed_dump(a, &o);
 	a->follow.sig = 0;
 	if (news && o.word == SET_ASK)
 		set_answer(&a->step, SET_DONE, NULL, NULL);

@@ -52,7 +52,7 @@ struct copy {
 static void report(const struct check *c, const char *kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* A line: "ok", "blocks" or "note", and a sentence. */
+/* A line: "ok", "blocks" or "note", and a sentence; before them all "node" and its name. */
 static void report(const struct check *c, const char *kind, const char *fmt, ...)
 {
 	char text[900];
@@ -421,14 +421,16 @@ static void __attribute__((noreturn)) outside(struct copy *c)
 
 /* ---- the agent's side ----------------------------------------------------------------- */
 
-/* The word check: nobody waits for the answer, so it is told on stderr. */
+/* The word check: nobody waits for the answer, so it is told on stderr, by each node. */
 static void tell_lines(const struct step *step, char *text)
 {
 	char *rest = text, *line;
+	bool set = step->spec.nodes > 1;
 
 	while ((line = strsep(&rest, "\n")))
-		if (strchr(line, ' '))
-			step_tell(step, CONTROL_NOTE, "rehearsal: %s%s",
+		if (strchr(line, ' ') && strncmp(line, "node ", 5))
+			step_tell(step, CONTROL_NOTE, "rehearsal%s%.200s: %s%s",
+				  set ? " on " : "", set ? step->spec.node : "",
 				  strncmp(line, "blocks ", 7) ? "" : "in the way: ",
 				  strchr(line, ' ') + 1);
 }
@@ -454,13 +456,25 @@ static void answer(struct check *c, const struct step *step)
 	*c = (struct check){ .child = 0 };
 }
 
-bool check_begin(struct check *c, struct order *order)
+/* There is something more important now. */
+static void cancel(struct check *c, const struct step *step)
 {
+	if (c->child <= 0)
+		return;
+	kill(c->child, SIGKILL);
+	report(c, "note", "the restore was not rehearsed to its end: another checkpoint was to be taken meanwhile");
+	answer(c, step);
+}
+
+bool check_begin(struct check *c, const struct step *step, struct order *order)
+{
+	cancel(c, step);
 	if (strncmp(order->request, CHECK_REQUEST, strlen(CHECK_REQUEST)))
 		return false;
 	memcpy(c->request, order->request, sizeof(c->request));
 	if (c->report <= 0)
 		c->report = memfd_create("check", MFD_CLOEXEC);
+	report(c, "node", "%s", step->spec.node);
 	order->shape = &c->shape;
 	return true;
 }
@@ -492,7 +506,9 @@ void check_refused(struct check *c, const struct step *step, const struct err *e
 	report_all(c, &found);
 	report_all(c, &silent);
 	/* Else the refusal is one of these. */
-	if (!found.count && !silent.count)
+	if (!found.count && !silent.count && step->others_fault)
+		report(c, "note", "its part was not rehearsed, for what is in the way on another node");
+	else if (!found.count && !silent.count)
 		report(c, "blocks", "%s", e->text);
 	answer(c, step);
 }
@@ -508,8 +524,10 @@ void check_restore(struct check *c, const struct step *step)
 		return;
 	size_print((uint64_t)step->last.resident, size);
 	span_print(step->last.frozen_us, stopped);
-	report(c, "ok", "checkpoint %d was taken of %s of memory, stopped for %s; it counts as any other",
-	       step->last.generation, size, stopped);
+	/* Of all nodes the first tells of it. */
+	if (!step->spec.part)
+		report(c, "ok", "checkpoint %d was taken of %s of memory, stopped for %s; it counts as any other",
+		       step->last.generation, size, stopped);
 	if (generation_load(&step->store, g, geteuid(), &step->spec, &copy.m,
 			    &e) < 0) {
 		report(c, "blocks", "the checkpoint cannot be read: %s", e.text);
@@ -535,13 +553,4 @@ bool check_reap(struct check *c, const struct step *step, pid_t pid, int status)
 		       WTERMSIG(status));
 	answer(c, step);
 	return true;
-}
-
-void check_cancel(struct check *c, const struct step *step)
-{
-	if (c->child <= 0)
-		return;
-	kill(c->child, SIGKILL);
-	report(c, "note", "the restore was not rehearsed to its end: another checkpoint was to be taken meanwhile");
-	answer(c, step);
 }

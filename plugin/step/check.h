@@ -13,15 +13,14 @@ struct check {
 	int report; /* what it found, a line each; 0 none */
 };
 
-/* Takes a rehearsal's request; false: it is another one. */
-bool check_begin(struct check *c, struct order *order);
+/* Takes a rehearsal's request; false: it is another one. One that is under way is
+ * cancelled first. */
+bool check_begin(struct check *c, const struct step *step, struct order *order);
 /* The dump was refused: that is the answer, with all that is in the way. */
 void check_refused(struct check *c, const struct step *step, const struct err *e);
 /* It is in the store: a process begins to restore the copy. */
 void check_restore(struct check *c, const struct step *step);
 /* True when the child was that one: the answer is given. */
 bool check_reap(struct check *c, const struct step *step, pid_t pid, int status);
-/* There is something more important now. */
-void check_cancel(struct check *c, const struct step *step);
 
 #endif

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "from.h"
 #include "relay.h"
 #include "sckpt/policy.h"
 #include "step.h"
@@ -659,6 +660,7 @@ static bool look_back(const struct client *c)
 {
 	cleanup_free struct generation *list = NULL;
 	struct store store;
+	struct from from;
 	int count = 0;
 
 	if (store_open(&c->spec, false, &store, NULL) == 0) {
@@ -666,6 +668,9 @@ static bool look_back(const struct client *c)
 		count = store_generations(&store, &list, NULL);
 		store_close(&store);
 	}
+	if (count <= 0 && *c->spec.from &&
+	    (count = from_find(&c->spec, &from, NULL)) > 0)
+		store_close(&from.store);
 	return count > 0;
 }
 

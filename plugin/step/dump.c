@@ -173,6 +173,7 @@ static int begin_set(struct saving *s, struct err *e)
 	}
 	o.generation = (struct generation){ s->m.generation, s->m.run };
 	memcpy(o.reason, s->order.reason, sizeof(o.reason));
+	memcpy(o.request, s->order.request, sizeof(o.request));
 	return set_say(s->step, &o, e);
 }
 
@@ -186,10 +187,11 @@ static void refuse_set(struct saving *s, const struct err *why)
 		return;
 	snprintf(answer.text, sizeof(answer.text), "%s", why->text);
 	snprintf(o.text, sizeof(o.text), "%.600s", why->text);
+	memcpy(o.request, s->order.request, sizeof(o.request));
 	if (s->step->spec.part)
 		set_answer(s->step, SET_REFUSED, &answer, NULL);
 	else if (s->ordered)
-		set_say_again(s->step, SET_FAILED, o.text, NULL);
+		set_say_again(s->step, SET_FAILED, o.text, o.request, NULL);
 	else
 		set_say(s->step, &o, NULL);
 }
@@ -215,7 +217,8 @@ static int lead_set(struct saving *s, struct err *e)
 	}
 	if (!good) {
 		generation_withdraw(&step->store, g, NULL);
-		set_say_again(step, SET_FAILED, why.text, NULL);
+		set_say_again(step, SET_FAILED, why.text, s->order.request, NULL);
+		step->others_fault = sum.state == SET_REFUSED;
 		return err_set(e, "%s", why.text);
 	}
 	s->all_resident = sum.resident;
@@ -224,7 +227,7 @@ static int lead_set(struct saving *s, struct err *e)
 		     &step->restored, NULL);
 	store_retain_parts(&step->store, NULL);
 	/* If it cannot be said, the others do not end with it; it counts. */
-	set_say_again(step, SET_WHOLE, "", NULL);
+	set_say_again(step, SET_WHOLE, "", s->order.request, NULL);
 	return 0;
 }
 
@@ -248,6 +251,7 @@ static int follow_set(struct saving *s, struct err *e)
 		generation_withdraw(&step->store, g, NULL);
 	if (rc) {
 		s->kept = rc > 0;
+		step->others_fault = rc < 0;
 		return -1;
 	}
 	first_spec.part = 0;
@@ -639,6 +643,7 @@ int step_dump(struct step *step, const struct order *order,
 	s->step = step;
 	s->order = *order;
 	s->done = s->deadline.over = -1;
+	step->others_fault = false;
 	rc = dump(s, e);
 	for (int i = 1; i < TRIES && rc < 0 && dump_again(s); i++)
 		rc = dump(s, e);

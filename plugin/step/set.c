@@ -64,7 +64,7 @@ int set_say(struct step *step, struct set_order *o, struct err *e)
 }
 
 int set_say_again(const struct step *step, enum set_word word, const char *text,
-		  struct err *e)
+		  const char *request, struct err *e)
 {
 	struct set_order o = { .launch = step->spec.launch,
 			       .run = step->spec.restart,
@@ -72,6 +72,7 @@ int set_say_again(const struct step *step, enum set_word word, const char *text,
 			       .word = word };
 
 	snprintf(o.text, sizeof(o.text), "%s", text);
+	snprintf(o.request, sizeof(o.request), "%s", request);
 	return set_order_write(&step->store, &o, e);
 }
 
@@ -128,6 +129,8 @@ int set_gather(const struct step *step, bool begins, int64_t until,
 		}
 		if (rc < 0) {
 			sum->elsewhere = a.elsewhere;
+			if (a.run == step->spec.restart && a.number == step->order)
+				sum->state = a.state;
 			memcpy(sum->node, a.node, sizeof(sum->node));
 			return -1;
 		}

@@ -14,13 +14,13 @@ int set_await(const struct spec *spec, int run, int after, int64_t until,
 
 /* Says o, as the next order of this run. */
 int set_say(struct step *step, struct set_order *o, struct err *e);
-/* What has become of the last one. */
+/* What has become of the last one, which was for that request. */
 int set_say_again(const struct step *step, enum set_word word, const char *text,
-		  struct err *e);
+		  const char *request, struct err *e);
 /*
  * Waits until all others have done what was said last; *sum has what they have made.
  * begins: each begins at once, or will not. -1: one has not, and will not, and e says
- * which and why.
+ * which and why; sum->state is SET_REFUSED where it has said that itself.
  */
 int set_gather(const struct step *step, bool begins, int64_t until,
 	       struct set_answer *sum, struct err *e);

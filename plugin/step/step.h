@@ -335,6 +335,8 @@ struct step {
 	int order; /* number of the last order, set.h */
 	struct set_answer answer; /* not the first node: what it said last */
 	bool all_run; /* restored on all nodes: there is no way back */
+	bool others_fault; /* the last dump came to nothing by another node, which says
+			    * so itself */
 	bool told_lost; /* the first node has told that it cannot be */
 	bool told_afresh; /* and that all start from the begin */
 };

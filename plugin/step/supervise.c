@@ -111,7 +111,9 @@ static void order_dump(struct supervisor *s, int dumping, const char *reason,
 	}
 	s->dumping = dumping;
 	control_send(s->spec.control, &msg, NULL);
-	if (dumping == BY_CLOCK || dumping == BEFORE_LIMIT)
+	/* Nobody else has told them. */
+	if (dumping == BY_CLOCK || dumping == BEFORE_LIMIT ||
+	    !strcmp(request, CHECK_REQUEST))
 		wake_others(s);
 }
 
@@ -224,13 +226,6 @@ static void on_urg(struct supervisor *s, int task)
 		if (!strncmp(busy.request, CHECK_REQUEST, strlen(CHECK_REQUEST))) {
 			busy.kind = STATUS_CHECKED;
 			what = "sckpt check";
-		}
-		if (mine > 0 && busy.kind == STATUS_CHECKED && s->spec.nodes > 1) {
-			snprintf(busy.text, sizeof(busy.text),
-				 "a step on several nodes cannot be rehearsed; sckpt create shows whether it can be dumped");
-			status_write(&store, &busy);
-			store_close(&store);
-			return;
 		}
 		if (mine > 0 && s->dumping != NOTHING) {
 			snprintf(busy.text, sizeof(busy.text),

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "sckpt/store.h"
+#include "from.h"
 #include "set.h"
 #include "supervise.h"
 
@@ -169,57 +170,24 @@ static int look_back(struct supervisor *s, struct control *verdict,
 	return rc;
 }
 
-/* Takes the step of another job from "JOB.STEP:GENERATION". */
-static bool name_origin(const struct spec *spec, struct spec *from, int *number)
-{
-	*from = *spec;
-	return sscanf(spec->from, "%u.%31[^:]:%d", &from->job, from->step,
-		      number) == 3;
-}
-
 /*
- * --checkpoint=restart=ID. The option reaches every step of the job, and is meant
- * for the one of the same name. It holds again after each requeue, until the job
- * has a checkpoint of its own.
+ * --checkpoint=restart=ID. It holds again after each requeue, until the step has a
+ * checkpoint of its own.
  */
 static int go_on_from(struct supervisor *s, struct control *verdict,
 		      struct err *e)
 {
-	cleanup_free struct generation *list = NULL;
-	struct store from = { .dir = -1 }, own = { .dir = -1 };
-	int number = 0, count, rc;
-	struct spec origin;
+	struct store own = { .dir = -1 };
+	struct from from;
+	int rc = from_find(&s->spec, &from, e);
 
-	if (!name_origin(&s->spec, &origin, &number) ||
-	    strcmp(origin.step, s->spec.step) || origin.job == s->spec.job)
-		return 0;
-	if (*s->spec.from_base) {
-		memcpy(origin.base, s->spec.from_base, sizeof(origin.base));
-		memcpy(origin.fixed, s->spec.from_fixed, sizeof(origin.fixed));
+	if (rc > 0) {
+		rc = from_adopt(&s->spec, &from, verdict->run, e);
+		store_close(&from.store);
+		if (rc == 0 && (rc = store_open(&s->spec, false, &own, e)) == 0)
+			rc = last_clocks(s, &own, verdict, e);
+		store_close(&own);
 	}
-	rc = store_open(&origin, false, &from, e);
-	if (rc == 0 && (s->spec.nodes > 1 || store_nodes(&from) > 1)) {
-		store_close(&from);
-		return err_set(e, "restart from %s: a step on several nodes goes on in its own job alone",
-			       s->spec.from);
-	}
-	if (rc)
-		return rc < 0 ? -1 :
-				err_set(e, "there is no checkpoint of %s", s->spec.from);
-	rc = err_set(e, "there is no checkpoint %s", s->spec.from);
-	count = store_generations(&from, &list, e);
-	for (int i = 0; i < count; i++)
-		if (list[i].number == number) {
-			rc = store_open(&s->spec, true, &own, e);
-			if (rc == 0)
-				rc = generation_adopt(&from, list[i], &own,
-						      &s->spec, verdict->run, e);
-			if (rc == 0)
-				rc = last_clocks(s, &own, verdict, e);
-			break;
-		}
-	store_close(&from);
-	store_close(&own);
 	return rc < 0 ? err_context(e, "restart from %s", s->spec.from) : 0;
 }
 
@@ -408,12 +376,13 @@ static int work_is_saved(struct supervisor *s, struct err *e)
 {
 	cleanup_free struct generation *list = NULL;
 	struct store store;
-	struct spec origin;
-	int rc, number;
+	struct from from;
+	int rc;
 
-	if (*s->spec.from && name_origin(&s->spec, &origin, &number) &&
-	    !strcmp(origin.step, s->spec.step))
+	if (*s->spec.from && (rc = from_find(&s->spec, &from, NULL))) {
+		store_close(&from.store);
 		return 1;
+	}
 	if (*s->spec.base) {
 		if ((rc = store_open(&s->spec, false, &store, e)) == 1)
 			return 0;

@@ -51,12 +51,10 @@ slurm_configure() { # NODES WITH_SCKPT
 		END
 		# Before 23.11 it is 5, and no setting.
 		[ "$suite" = bookworm ] || echo MaxBatchRequeue=10000
-		for i in $(seq "$1"); do
-			echo "NodeName=n$i NodeAddr=$(network_address "n$i") CPUs=2 RealMemory=4000"
-		done
 		echo "PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 MaxTime=INFINITE"
 		echo "PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE"
 	} >"$state/etc/slurm.conf"
+	slurm_nodes "$1"
 	cat >"$state/etc/cgroup.conf" <<-END
 		CgroupPlugin=$cgroup
 		IgnoreSystemd=yes
@@ -64,6 +62,14 @@ slurm_configure() { # NODES WITH_SCKPT
 		ConstrainRAMSpace=yes
 	END
 	[ "$2" = no ] || echo 'required sckpt.so' >"$state/etc/plugstack.conf"
+}
+
+slurm_nodes() { # NODES: these, and no others
+	local i
+	sed -i '/^NodeName=/d' "$state/etc/slurm.conf"
+	for i in $(seq "$1"); do
+		echo "NodeName=n$i NodeAddr=$(network_address "n$i") CPUs=2 RealMemory=4000"
+	done >>"$state/etc/slurm.conf"
 }
 
 slurm_idle() { # NODES

@@ -148,6 +148,9 @@ class Cluster:
     def __init__(self):
         self.shared = pathlib.Path(sh(COMMAND, "shared").stdout.strip())
         self.etc = pathlib.Path(sh(COMMAND, "etc").stdout.strip())
+        self.look()
+
+    def look(self):
         self.nodes = sorted(set(self.ctl("sinfo -h -N -p low -o %N").stdout.split()))
 
     def run(self, node, command, user="user1", check=True, **kw):
