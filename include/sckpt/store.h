@@ -614,8 +614,12 @@ void events_forget(const struct spec *spec);
  * generation.
  */
 #define ORIGIN_SCRIPT "script"
+#define ORIGIN_START "SLURM_JOB_START_TIME"
+#define ORIGIN_END "SLURM_JOB_END_TIME"
+bool origin_kept(const struct store *store);
+/* start, end: s since 1970, for what envp does not tell; 0 unknown. */
 void origin_keep(const struct store *store, const char *script,
-		 char *const envp[]);
+		 char *const envp[], int64_t start, int64_t end);
 /* The value of one of the variables, malloc'ed; NULL when it is not there. */
 char *origin_variable(const struct store *store, const char *name);
 

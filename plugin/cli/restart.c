@@ -36,8 +36,8 @@ static void add(struct command *c, const char *fmt, ...)
 
 static void add_limit(struct command *c, const struct store *store)
 {
-	cleanup_free char *start = origin_variable(store, "SLURM_JOB_START_TIME");
-	cleanup_free char *end = origin_variable(store, "SLURM_JOB_END_TIME");
+	cleanup_free char *start = origin_variable(store, ORIGIN_START);
+	cleanup_free char *end = origin_variable(store, ORIGIN_END);
 	long long minutes;
 
 	if (!start || !end)

@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/utsname.h>
@@ -26,6 +27,7 @@
 #include "carry.h"
 #include "files.h"
 #include "needs.h"
+#include "sckpt/policy.h"
 #include "session.h"
 #include "set.h"
 #include "shape.h"
@@ -47,6 +49,7 @@ struct saving {
 		   * threads the first has it; atomic */
 	bool kept; /* this part is there, and whether it counts was not heard */
 	int64_t all_resident, all_stored;
+	int64_t job_start, job_end; /* s since 1970, where the environment does not tell */
 	int broker; /* it runs criu; -1: nobody does but this agent */
 	bool traced; /* criu met the program's own criu in the moment of freezing */
 	bool late; /* it was given up, and the thread may end it all the same */
@@ -365,7 +368,8 @@ static int finish(struct saving *s, struct err *e)
 				 (double)(s->m.resident + s->step->carried) * 1e6 /
 					 (double)s->m.dump_us);
 	if (!strcmp(s->step->spec.step, "batch"))
-		origin_keep(&s->step->store, s->step->program, environ);
+		origin_keep(&s->step->store, s->step->program, environ,
+			    s->job_start, s->job_end);
 	/* The next dump tries again if this fails; a set's is done. */
 	if (!is_set(s))
 		store_retain(&s->step->store, s->step->spec.limits.keep,
@@ -561,6 +565,20 @@ static int given_up(struct saving *s, struct err *e)
 		       s->step->spec.kill_wait, all, copied, wait);
 }
 
+/* Before 23.02 Slurm does not tell a script when its job began and is to end. Not in the thread
+ * that finishes: the agent's loop takes the ends of all children. */
+static void ask_limit(struct saving *s)
+{
+	struct job_facts facts;
+
+	if (strcmp(s->step->spec.step, "batch") || getenv(ORIGIN_END) ||
+	    origin_kept(&s->step->store))
+		return;
+	job_ask(s->step->spec.job, &facts, NULL);
+	s->job_start = facts.start;
+	s->job_end = facts.end;
+}
+
 /* What went by since s->start is not of order.us any more. */
 static void use_time(struct saving *s)
 {
@@ -587,6 +605,7 @@ static int dump(struct saving *s, struct err *e)
 	s->start = clock_ns(CLOCK_MONOTONIC);
 	if (wait_for_own_criu(s, e) < 0)
 		return -1;
+	ask_limit(s);
 	/* What that took is not of order.us any more. */
 	use_time(s);
 	s->start = clock_ns(CLOCK_MONOTONIC);

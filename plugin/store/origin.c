@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* How a batch job was submitted, for those who want to submit it again. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,8 +19,7 @@ static const char *const names[] = {
 	"SLURM_JOB_NAME", "SLURM_JOB_PARTITION", "SLURM_JOB_ACCOUNT",
 	"SLURM_JOB_QOS", "SLURM_JOB_RESERVATION", "SLURM_JOB_NUM_NODES",
 	"SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE",
-	"SLURM_MEM_PER_CPU", "SLURM_SUBMIT_DIR", "SLURM_JOB_START_TIME",
-	"SLURM_JOB_END_TIME",
+	"SLURM_MEM_PER_CPU", "SLURM_SUBMIT_DIR", ORIGIN_START, ORIGIN_END,
 };
 
 static bool is_wanted(const char *variable, size_t length)
@@ -31,18 +31,34 @@ static bool is_wanted(const char *variable, size_t length)
 	return false;
 }
 
+bool origin_kept(const struct store *store)
+{
+	return faccessat(store->dir, SUBMIT, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void put_time(json_object *o, const char *name, int64_t time)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRId64, time);
+	if (time > 0)
+		json_object_object_add(o, name, json_object_new_string(text));
+}
+
 void origin_keep(const struct store *store, const char *script,
-		 char *const envp[])
+		 char *const envp[], int64_t start, int64_t end)
 {
 	cleanup_free char *text = NULL;
 	json_object *o;
 
 	/* The environment is written last: with it both are there. */
-	if (faccessat(store->dir, SUBMIT, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+	if (origin_kept(store) ||
 	    file_read(AT_FDCWD, script, SCRIPT_MAX, &text, NULL) < 0 ||
 	    dir_write(store, ORIGIN_SCRIPT, text, false, NULL) < 0)
 		return;
 	o = json_object_new_object();
+	put_time(o, ORIGIN_START, start);
+	put_time(o, ORIGIN_END, end);
 	for (; *envp; envp++) {
 		size_t n = strcspn(*envp, "=");
 		char name[64];

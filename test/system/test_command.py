@@ -371,7 +371,7 @@ def test_restart(cluster):
     # What cannot be restored is held, not started afresh.
     script = cluster.script("job.sh", "echo from the beginning\n")
     lost = cluster.submit(script, options=f"--requeue --checkpoint=restart={name}")
-    until("the job to be held", lambda: "JobHeld" in lost.record()["state_reason"])
+    until("the job to be held", lambda: lost.record()["hold"])
     assert f"there is no checkpoint of {name}" in lost.text()
     assert "from the beginning" not in lost.text()
     # Nor is another's taken.
