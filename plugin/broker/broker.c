@@ -47,8 +47,10 @@ static int make_dir(struct broker *b, struct err *e)
 
 static void drop_dir(struct broker *b)
 {
-	unlinkat(b->images, "streamer-capture.sock", 0);
-	unlinkat(b->images, "streamer-serve.sock", 0);
+	if (b->images >= 0) {
+		unlinkat(b->images, "streamer-capture.sock", 0);
+		unlinkat(b->images, "streamer-serve.sock", 0);
+	}
 	close_fd(&b->images);
 	rmdir(b->dir);
 }

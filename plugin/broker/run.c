@@ -47,7 +47,8 @@ static int tell(const struct runner *r, enum broker_word word, int value,
 static int ask_agent(const struct runner *r, const char *action, struct err *e)
 {
 	struct broker_message *m = malloc(sizeof(*m));
-	int rc = m ? tell(r, BROKER_HOOK, 0, action, e) : -1, none = 0;
+	int none = 0, rc = m ? tell(r, BROKER_HOOK, 0, action, e) :
+			       err_set(e, "no memory for an answer");
 	struct ucred from;
 
 	while (rc == 0) {

@@ -39,8 +39,8 @@ static int leave_root_behind(const struct passwd *pw, struct err *e)
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
 		const char *value = getenv(kept[i]);
 
-		if (value && !(values[i] = strdup(value)))
-			return err_set(e, "no memory");
+		values[i] = value ? strdup(value) : NULL;
+		good &= !value || values[i];
 	}
 	clearenv();
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {

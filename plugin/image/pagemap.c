@@ -237,9 +237,9 @@ struct walk {
 };
 
 /* How many of so many pages from address on lie in a mapping whose pages may
- * be left out; if none, *not says how many do not. Addresses only grow. */
+ * be left out; if none, *kept says how many do not. Addresses only grow. */
 static uint64_t eligible(struct walk *w, uint64_t address, uint64_t pages,
-			 uint64_t *not)
+			 uint64_t *kept)
 {
 	const struct range *r;
 	uint64_t n;
@@ -247,13 +247,13 @@ static uint64_t eligible(struct walk *w, uint64_t address, uint64_t pages,
 	while (w->range < w->range_count &&
 	       w->ranges[w->range].end <= address)
 		w->range++;
-	*not = pages;
+	*kept = pages;
 	if (w->range == w->range_count)
 		return 0;
 	r = &w->ranges[w->range];
 	if (r->start > address) {
 		n = (r->start - address) / IMAGE_PAGE;
-		*not = n < pages ? n : pages;
+		*kept = n < pages ? n : pages;
 		return 0;
 	}
 	n = (r->end - address) / IMAGE_PAGE;
@@ -297,19 +297,19 @@ static int walk_entry(struct walk *w, struct entry n, struct err *e)
 	now.pages = 0;
 	while (left) {
 		const struct meta_run *r = w->runs[w->run];
-		uint64_t count = r->count - w->used, omit = 0, not;
+		uint64_t count = r->count - w->used, omit = 0, kept;
 
 		if (count > left)
 			count = left;
-		not = count;
+		kept = count;
 		if (r->pack == META_ZERO)
-			omit = eligible(w, n.address, zeros_ahead(w, left), &not);
+			omit = eligible(w, n.address, zeros_ahead(w, left), &kept);
 		if (omit && !gap && omit < PAGEMAP_OMIT_LEAST) {
-			not = omit;
+			kept = omit;
 			omit = 0;
 		}
 		omit = omit < count ? omit : count;
-		not = not < count ? not : count;
+		kept = kept < count ? kept : count;
 		gap = omit > 0;
 		if (omit) {
 			if (add_entry(w, &now, e) < 0)
@@ -318,13 +318,13 @@ static int walk_entry(struct walk *w, struct entry n, struct err *e)
 			now.pages = 0;
 			w->left[w->run] -= (uint32_t)omit;
 			w->omitted += omit;
-			not = omit;
+			kept = omit;
 		} else {
-			now.pages += not;
+			now.pages += kept;
 		}
-		n.address += not * IMAGE_PAGE;
-		left -= not;
-		w->used += (uint32_t)not;
+		n.address += kept * IMAGE_PAGE;
+		left -= kept;
+		w->used += (uint32_t)kept;
 		if (w->used == r->count) {
 			w->run++;
 			w->used = 0;

@@ -183,7 +183,7 @@ static void leave_stdio(void)
 {
 	int null = open("/dev/null", O_RDWR);
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; null >= 0 && i < 3; i++)
 		if (null != i)
 			dup2(null, i);
 	if (null > 2)

@@ -753,7 +753,8 @@ int main(int argc, char *argv[])
 	take_output(&s, &argv[2]);
 	while ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && null < 3)
 		;
-	close(null);
+	if (null >= 0)
+		close(null);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	signal(SIGPIPE, SIG_IGN);

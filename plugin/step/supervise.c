@@ -616,9 +616,12 @@ static void leave_stdio(void)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+	if (null < 0)
+		return;
 	dup2(null, 0);
 	dup2(null, 1);
-	close(null);
+	if (null > 2)
+		close(null);
 }
 
 int main(int argc, char *argv[])

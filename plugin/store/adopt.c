@@ -43,11 +43,12 @@ static int take_file(int from, int to, const char *name, struct err *e)
 {
 	if (linkat(from, name, to, name, 0) == 0)
 		return 0;
+	if (errno == ENOENT)
+		return err_sys(e, "%s", name);
 	/* Left by one that was killed in the middle of it. */
 	if (errno == EEXIST && is_same(from, to, name))
 		return 0;
-	return errno == ENOENT ? err_sys(e, "%s", name) :
-				 copy_file(from, to, name, e);
+	return copy_file(from, to, name, e);
 }
 
 /* What the program had printed by then. */
