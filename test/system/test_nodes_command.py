@@ -181,8 +181,8 @@ def test_restart_script(cluster):
     one = RANK.format(60, "exit 3").replace("$SLURM_PROCID", "9")
     old = cluster.submit(cluster.script("job.sh", (
         "echo begin; srun -N2 -n2 true\n"
-        f"srun -N1 -n1 --overlap {one} & srun -N2 -n4 --overlap {RANK.format(120, 'exit 0')}; echo rc $?\n"
-        "wait %1; echo one $?\nsrun -N2 -n2 bash -c 'echo last $SLURM_PROCID'\n")),
+        f"srun -N1 -n1 --overlap {one} & p=$!; srun -N2 -n4 --overlap {RANK.format(120, 'exit 0')}; echo rc $?\n"
+        "wait $p; echo one $?\nsrun -N2 -n2 bash -c 'echo last $SLURM_PROCID'\n")),
         options="--requeue -N2 -n4 --checkpoint -e err")
     old.wait_output("^3 line 15$")
     sckpt(cluster, "create", old.number)
