@@ -304,12 +304,12 @@ static int found(struct asking *a, const struct status *s)
 	struct err e = { "" };
 	char why[sizeof(s->text)];
 
+	if (!texts)
+		return complain(EXIT_FAILED, "no memory");
 	snprintf(why, sizeof(why), "%s", s->text);
 	if (*why)
 		rc = complain(EXIT_FAILED, "no rehearsal of step %s: %s", a->name,
 			      printable(why));
-	else if (!texts)
-		rc = complain(EXIT_FAILED, "no memory");
 	else if (check_get(&a->store, &texts[0], &e) < 0)
 		rc = complain(EXIT_FAILED, "what the rehearsal of step %s found cannot be read: %s",
 			      a->name, e.text);
@@ -318,7 +318,7 @@ static int found(struct asking *a, const struct status *s)
 	if (!rc)
 		rc = check_report(a->name, texts, nodes,
 				  a->o->json ? a->list : NULL);
-	for (int i = 0; texts && i < nodes; i++)
+	for (int i = 0; i < nodes; i++)
 		free(texts[i]);
 	free(texts);
 	return rc;

@@ -436,7 +436,7 @@ int cmd_import(const struct options *o)
 	cleanup_fd int dir = -1;
 	struct err e = { "" };
 	char name[ID_TEXT_MAX];
-	struct import in = { .m = NULL };
+	struct import in __attribute__((cleanup(import_free))) = { .m = NULL };
 	const struct manifest *m;
 	struct spec step;
 	struct place p;
@@ -476,7 +476,6 @@ int cmd_import(const struct options *o)
 			       name);
 		}
 	}
-	import_free(&in);
 	place_free(&p);
 	return rc;
 }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """srun --checkpoint steps inside a batch script."""
+import re
+
 import pytest
 
 from conftest import until
@@ -9,8 +11,9 @@ SUBJECT = "/shared/subject"
 
 def strip_times(text):
     """srun's report of a task that died names times and nodes: only what the
-    program and the script wrote counts."""
-    return [l for l in text.splitlines() if not l.startswith(("srun: ", "slurmstepd"))]
+    program and the script wrote counts. From 25.05 on slurmstepd writes as into its log."""
+    return [l for l in text.splitlines()
+            if not re.match(r"srun: |slurmstepd|\[[-0-9T:.]+\] error: \*\*\* ", l)]
 
 
 @pytest.mark.parametrize(
