@@ -17,6 +17,9 @@ instances=9
 	die "SCKPT_TEST_INSTANCE is '$instance', and is to be a number from 1 to $instances"
 # How much slower than a usual one this machine is, for Slurm's time limits (test/vm).
 slow=${SCKPT_TEST_SLOW:-1}
+# Seconds between two lines of a program that counts: what a test does meanwhile takes longer, too.
+pace=0.1
+[ "$slow" = 1 ] || pace=$((slow * 5))e-2
 cache=${SCKPT_TEST_CACHE:-/var/cache/sckpt-test}
 suite=${SCKPT_TEST_SUITE:-trixie}
 case $suite in
