@@ -38,7 +38,7 @@ build=/var/lib/sckpt-test/${checkout_hash:0:6}/build
 
 # Waits until a command succeeds: wait_for SECONDS WHAT CMD…
 wait_for() {
-	local end=$((SECONDS + $1)) what=$2
+	local end=$((SECONDS + $1 * slow)) what=$2
 	shift 2
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
