@@ -116,7 +116,7 @@ node_boot() { # NODE
 	echo go >"$run/$node.go"
 	# Until it has its own root and its daemons it is no node: a command that
 	# enters before pivot_root would see and change this machine's files.
-	read -r -t 30 _ <&6 || die "node $node did not come up: $dir/console"
+	read -r -t $((30 * slow)) _ <&6 || die "node $node did not come up: $dir/console"
 	exec 6<&-
 	mv "$run/$node.init" "$run/$node.pid"
 	rm -f "$run/$node".{go,ready}
