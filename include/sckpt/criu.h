@@ -108,4 +108,10 @@ int adopt_event(pid_t criu, int status, struct err *e);
 void adopt_stop(pid_t criu);
 void adopt_let_go(pid_t criu, int status);
 
+/* ---- timers.c ------------------------------------------------------------------- */
+
+/* With everything restored and nothing running: starts the timers of these processes that
+ * criu leaves off and that were on. */
+int timers_start(const pid_t *pids, int count, struct err *e);
+
 #endif

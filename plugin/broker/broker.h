@@ -72,6 +72,8 @@ int look_at_node(void);
 int vdso_digest(uint8_t out[32], struct err *e);
 /* The root is in the agent's cgroups. */
 int look_at_groups(struct err *e);
+/* At a restore: timers_start() for the tree. */
+int start_timers(struct err *e);
 
 /* ---- statement.c: what the broker vouches for ----------------------------------------- */
 

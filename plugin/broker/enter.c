@@ -250,7 +250,7 @@ static const struct {
 	const char *name;
 	int kind;
 } spaces[SPACES] = {
-	/* What its children are in: before Linux 6.3 exec does not bring it there itself. */
+	/* What its children are in, and it is itself (continue_clocks). */
 	{ "time_for_children", CLONE_NEWTIME },
 	{ "pid", CLONE_NEWPID },
 	{ "ipc", CLONE_NEWIPC },

@@ -266,7 +266,7 @@ static int answer_hook(struct runner *r, struct err *e)
 	} else if (!strcmp(action, "post-dump")) {
 		rc = finish_dump(r, e) < 0 ? -1 : ask_agent(r, action, e);
 	} else {
-		rc = look_at_groups(e) < 0 ? -1 : ask_agent(r, action, e);
+		rc = look_at_groups(e) < 0 || start_timers(e) < 0 ? -1 : ask_agent(r, action, e);
 	}
 	answer = rc < 0;
 	if (write(fd, &answer, 1) != 1 && rc == 0)

@@ -126,13 +126,21 @@ static int write_clock_offsets(const struct control *verdict, struct err *e)
 	return 0;
 }
 
-/* The program's clocks go on from where it saw them last (time_namespaces(7));
- * exec, or the agent's first fork on kernels before 6.3, enters. */
+/* The program's clocks go on from where it saw them last (time_namespaces(7)). Only
+ * children are in what was unshared; before Linux 6.3 exec does not go there either, and as
+ * long as it is elsewhere the agent can have no thread (kernel/fork.c: EINVAL). */
 static int continue_clocks(const struct control *verdict, struct err *e)
 {
+	cleanup_fd int space = -1;
+
 	if (unshare(CLONE_NEWTIME) < 0)
 		return err_sys(e, "cannot make a time namespace");
-	return write_clock_offsets(verdict, e);
+	if (write_clock_offsets(verdict, e) < 0)
+		return -1;
+	if ((space = open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC)) < 0 ||
+	    setns(space, CLONE_NEWTIME) < 0)
+		return err_sys(e, "cannot enter the step's time namespace");
+	return 0;
 }
 
 /* /proc of the new PID namespace, and a work directory that only this step

@@ -38,7 +38,8 @@ bool cgroup_up(char *dir)
 {
 	char *slash = strrchr(dir, '/');
 
-	if (slash <= dir + strlen(TOP))
+	/* Up to the top: in a namespace of its own (a container's) that has limits, too. */
+	if (slash < dir + strlen(TOP))
 		return false;
 	*slash = '\0';
 	return true;

@@ -9,7 +9,7 @@
 
 /* The directory of the group that has this controller; false: there is none. */
 bool cgroup_find(const char *controller, char dir[CGROUP_PATH_MAX]);
-/* dir becomes the group above; false at the top, which has no limits. */
+/* dir becomes the group above; false where it is the top. */
 bool cgroup_up(char *dir);
 /* The number in a file of the group; false where it is not there, or is "max". */
 bool cgroup_number(const char *dir, const char *name, uint64_t *value);

@@ -67,6 +67,15 @@ static int wait_for_all(struct step *step, struct err *e)
 	return rc;
 }
 
+/* The broker has done it where criu was its. */
+static int start_timers(const struct restore *r, struct err *e)
+{
+	cleanup_free pid_t *pids = NULL;
+	int count = elevate_made(&r->m) ? 0 : program_tree(r->m.root, &pids, e);
+
+	return count < 0 ? -1 : timers_start(pids, count, e);
+}
+
 /* Everything is there, nothing runs yet. */
 static int commit(void *arg, struct stream *stream, struct err *e)
 {
@@ -74,7 +83,7 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 
 	(void)stream;
 	if (program_leave_low_pids(r->m.root, e) < 0 ||
-	    timers_start(r->m.root, e) < 0 ||
+	    start_timers(r, e) < 0 ||
 	    tasks_bind(r->step->tasks, e) < 0 ||
 	    (r->step->spec.nodes > 1 && wait_for_all(r->step, e) < 0) ||
 	    stdio_recall(r->step->io, &r->m, r->rewind, e) < 0 ||

@@ -199,12 +199,6 @@ int64_t program_resident(const pid_t *pids, int count);
 /* This process has no capability any more. */
 int drop_capability(void);
 
-/* ---- timers.c ---------------------------------------------------------- */
-
-/* With everything restored and nothing running: starts the timers that criu
- * leaves off and that were on. */
-int timers_start(pid_t root, struct err *e);
-
 /* ---- criu.c: running criu --------------------------------------------- */
 
 #define EXCHANGES_MAX 3 /* batch script, output, errors */

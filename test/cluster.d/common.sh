@@ -17,6 +17,9 @@ instances=9
 	die "SCKPT_TEST_INSTANCE is '$instance', and is to be a number from 1 to $instances"
 # How much slower than a usual one this machine is, for Slurm's time limits (test/vm).
 slow=${SCKPT_TEST_SLOW:-1}
+# Seconds between two lines of a program that counts: what a test does meanwhile takes longer, too.
+pace=0.1
+[ "$slow" = 1 ] || pace=$((slow * 5))e-2
 cache=${SCKPT_TEST_CACHE:-/var/cache/sckpt-test}
 suite=${SCKPT_TEST_SUITE:-trixie}
 case $suite in
@@ -35,7 +38,7 @@ build=/var/lib/sckpt-test/${checkout_hash:0:6}/build
 
 # Waits until a command succeeds: wait_for SECONDS WHAT CMD…
 wait_for() {
-	local end=$((SECONDS + $1)) what=$2
+	local end=$((SECONDS + $1 * slow)) what=$2
 	shift 2
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1

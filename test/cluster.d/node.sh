@@ -116,7 +116,7 @@ node_boot() { # NODE
 	echo go >"$run/$node.go"
 	# Until it has its own root and its daemons it is no node: a command that
 	# enters before pivot_root would see and change this machine's files.
-	read -r -t 30 _ <&6 || die "node $node did not come up: $dir/console"
+	read -r -t $((30 * slow)) _ <&6 || die "node $node did not come up: $dir/console"
 	exec 6<&-
 	mv "$run/$node.init" "$run/$node.pid"
 	rm -f "$run/$node".{go,ready}
@@ -176,6 +176,7 @@ node_exec() { # NODE [--user USER] [--] CMD…
 	exec nsenter -t "$pid" --mount --uts --ipc --net --pid --cgroup --root --wdns=/ \
 		env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		HOME="$home" USER="$user" LOGNAME="$user" TERM="${TERM:-dumb}" LC_ALL=C.UTF-8 \
+		SCKPT_TEST_PACE=$pace \
 		setpriv --reuid "$user" --regid "$user" --init-groups \
 		sh -c 'cd && exec "$@"' sh "$@"
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ender SECONDS exit N | abort | segv | kill N: counts a line per 100 ms,
- * unbuffered, then ends as told. */
+ * unbuffered, then ends as told. Where all is slow the lines are as many, and
+ * SCKPT_TEST_PACE is the seconds between them. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@ static int usage(void)
 int main(int argc, char *argv[])
 {
 	const char *how = argc > 2 ? argv[2] : "";
+	const char *pace = getenv("SCKPT_TEST_PACE");
+	long ms = pace ? (long)(atof(pace) * 1000) : 100;
 	int with_number = !strcmp(how, "exit") || !strcmp(how, "kill");
 	int number = argc > 3 ? atoi(argv[3]) : 0;
 	int *volatile nowhere = NULL;
@@ -26,7 +29,7 @@ int main(int argc, char *argv[])
 	    (!with_number && strcmp(how, "abort") && strcmp(how, "segv")))
 		return usage();
 	for (int i = 1, lines = (int)(atof(argv[1]) * 10); i <= lines; i++) {
-		struct timespec left = { 0, 100000000 };
+		struct timespec left = { ms / 1000, ms % 1000 * 1000000 };
 
 		dprintf(1, "line %d\n", i);
 		while (nanosleep(&left, &left) < 0)

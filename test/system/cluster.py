@@ -11,11 +11,17 @@ import time
 TOP = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = TOP / "test" / "cluster"
 SUITE = os.environ.get("SCKPT_TEST_SUITE", "trixie")
+# How much slower than a usual one this machine is (test/vm).
+SLOW = int(os.environ.get("SCKPT_TEST_SLOW", "1"))
+# What jobs' shells wait with between two lines (test/cluster.d/common.sh).
+PACE = "sleep $SCKPT_TEST_PACE"
+# cgroup v2 alone.
+V2 = pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
 
 def sh(*args, check=True, **kw):
     done = subprocess.run(
-        [str(a) for a in args], capture_output=True, text=True, timeout=300, **kw
+        [str(a) for a in args], capture_output=True, text=True, timeout=300 * SLOW, **kw
     )
     if check and done.returncode:
         raise AssertionError(
@@ -23,10 +29,6 @@ def sh(*args, check=True, **kw):
             f"{done.stdout}{done.stderr}"
         )
     return done
-
-
-# How much slower than a usual one this machine is (test/vm).
-SLOW = int(os.environ.get("SCKPT_TEST_SLOW", "1"))
 
 
 def until(what, probe, seconds=60):
@@ -203,7 +205,8 @@ class Cluster:
 
     def install_subjects(self):
         """The programs that jobs run, in /shared/subject."""
-        sh(COMMAND, "make", "-s", "subjects")
+        if not os.environ.get("SCKPT_TEST_BUILT"):
+            sh(COMMAND, "make", "-s", "subjects")
         tree = pathlib.Path(sh(COMMAND, "tree").stdout.strip()) / "test" / "subject"
         target = self.shared / "subject"
         target.mkdir(exist_ok=True)

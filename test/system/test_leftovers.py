@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import until
+from conftest import SLOW, until
 
 SUBJECT = "/shared/subject"
 
@@ -64,7 +64,7 @@ def test_kill_wait_runs_out_in_mid_dump(cluster):
     """criu is held up; Slurm kills the step. No generation is left, whole or
     half, that a restart takes for one: the job starts afresh and says so."""
     slow = cluster.etc / "slow-criu"
-    slow.write_text("#!/bin/sh\ncase $1 in --version | cpuinfo) ;; *) sleep 100 ;; esac\n"
+    slow.write_text(f"#!/bin/sh\ncase $1 in --version | cpuinfo) ;; *) sleep {100 * SLOW} ;; esac\n"
                     "exec /usr/sbin/criu \"$@\"\n")
     slow.chmod(0o755)
     cluster.conf("criu=/etc/slurm/slow-criu\n")

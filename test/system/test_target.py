@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import COMMAND, sh, until
+from conftest import COMMAND, V2, sh, until
 from test_faults import answer, order
 
 LIBRARY = "/usr/local/lib/needed.so"
@@ -115,19 +115,19 @@ def test_package_is_named(cluster):
 # spoilt and mended, options of the job, and what is said.
 EVERYWHERE = "mkdir -p /data /shared/data/in; touch /shared/data/in/file; chmod -R a+rwX /shared/data"
 MOUNT = EVERYWHERE + "; mountpoint -q /data || mount --bind /shared/data /data"
+MEMORY = "/sys/fs/cgroup/" + ("memory.max" if V2 else "memory/memory.limit_in_bytes")
+NO_LIMIT = "max" if V2 else "-1"
+PIDS = "/sys/fs/cgroup/" + ("pids" if V2 else "pids/pids")
 LACKS = {
     "mount": (MOUNT, "umount /data", MOUNT, "",
               r"the program uses /data/in(/file)?, of the file system \S+ \(\S+\) that n1 has mounted on /data, "
               "and nothing is mounted there on n2: mount it there"),
-    "memory": ("true", "echo 150M >/sys/fs/cgroup/memory/memory.limit_in_bytes",
-               "echo -1 >/sys/fs/cgroup/memory/memory.limit_in_bytes", "--mem=400M",
+    "memory": ("true", f"echo 150M >{MEMORY}", f"echo {NO_LIMIT} >{MEMORY}", "--mem=400M",
                r"the program had 2\d\d MiB of memory in use, and the step may use 150 MiB here: give it more "
                r"\(scontrol update job \d+ MinMemoryNode=\d+, or --mem of srun\)"),
-    "memory of the node": ("true", "echo 150M >/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                           "echo -1 >/sys/fs/cgroup/memory/memory.limit_in_bytes", "",
+    "memory of the node": ("true", f"echo 150M >{MEMORY}", f"echo {NO_LIMIT} >{MEMORY}", "",
                            r"the program had 2\d\d MiB of memory in use, and a cgroup of n2 lets the step have 150 MiB"),
-    "threads": ("true", "echo $(($(cat /sys/fs/cgroup/pids/pids.current) + 30)) >/sys/fs/cgroup/pids/pids.max",
-                "echo max >/sys/fs/cgroup/pids/pids.max", "",
+    "threads": ("true", f"echo $(($(cat {PIDS}.current) + 30)) >{PIDS}.max", f"echo max >{PIDS}.max", "",
                 r"the program has 4\d processes and threads, and a cgroup of n2 leaves room for \d+: raise its pids.max"),
     "groups": ("true", "gpasswd -d user1 project", "usermod -aG project user1", "", "only root can change a program's groups, and its user is not in 2001 \\(project\\) any more: "
                "have it as before, or start afresh"),
@@ -145,7 +145,7 @@ if what == "threads":
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 for i in range(1, 101):
     print("line", i, flush=True)
-    time.sleep(0.1)
+    time.sleep(float(os.environ["SCKPT_TEST_PACE"]))
 """
 
 

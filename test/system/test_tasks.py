@@ -3,14 +3,14 @@
 import pytest
 
 from cluster import SUITE
-from conftest import until
+from conftest import PACE, until
 from test_steps import strip_times
 
 SUBJECT = "/shared/subject"
 SRUN = "srun --checkpoint --overcommit "
 # A line every 0.1 s; "line 1" has the PID.
 LINES = ("bash -c 'echo $SLURM_PROCID pid $$; for i in $(seq {}); do "
-         "echo $SLURM_PROCID line $i; sleep 0.1; done; {}'\n")
+         f"echo $SLURM_PROCID line $i; {PACE}; done; {{}}'\n")
 
 
 def submit(cluster, text, options=""):
@@ -252,7 +252,7 @@ def test_in_a_protected_script(cluster, option, label):
     job = cluster.submit(cluster.script("job.sh", (
         f"for k in 1 2; do echo begin $k; srun --overcommit -n 3 {option} bash -c '"
         "for i in $(seq 40); do printf \"%s line %s%*s\\n\" $SLURM_PROCID $i "
-        "$((7 + i * 7 * (SLURM_PROCID + 1) % 97)) x; sleep 0.1; done; exit $SLURM_PROCID'; "
+        f"$((7 + i * 7 * (SLURM_PROCID + 1) % 97)) x; {PACE}; done; exit $SLURM_PROCID'; "
         "echo rc $?; done\n")), options="--requeue --checkpoint")
     prefix = label.format(2, 2)
     job.wait_output(f"^{prefix}line 15 ")

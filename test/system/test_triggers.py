@@ -4,11 +4,11 @@ test_batch.py and test_steps.py, signals are in test_steps.py, the time limit an
 scancel in test_limit.py, crashes in test_command.py and test_integrity.py."""
 import contextlib
 
-from conftest import COMMAND, sh, until
+from conftest import COMMAND, PACE, sh, until
 
 SUBJECT = "/shared/subject"
 LOOP = ("trap 'echo told >&2' TERM\n"
-        "for i in $(seq {}); do echo line $i; sleep 0.1; done\n")
+        f"for i in $(seq {{}}); do echo line $i; {PACE}; done\n")
 
 
 def start(cluster, count=150, options=""):
