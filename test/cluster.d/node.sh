@@ -176,7 +176,7 @@ node_exec() { # NODE [--user USER] [--] CMD…
 	exec nsenter -t "$pid" --mount --uts --ipc --net --pid --cgroup --root --wdns=/ \
 		env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		HOME="$home" USER="$user" LOGNAME="$user" TERM="${TERM:-dumb}" LC_ALL=C.UTF-8 \
-		SCKPT_TEST_PACE="$pace" \
+		TEST_PACE="$pace" \
 		setpriv --reuid "$user" --regid "$user" --init-groups \
 		sh -c 'cd && exec "$@"' sh "$@"
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ender SECONDS exit N | abort | segv | kill N: counts a line per 100 ms,
  * unbuffered, then ends as told. Where all is slow the lines are as many, and
- * SCKPT_TEST_PACE is the seconds between them. */
+ * TEST_PACE is the seconds between them. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static int usage(void)
 int main(int argc, char *argv[])
 {
 	const char *how = argc > 2 ? argv[2] : "";
-	const char *pace = getenv("SCKPT_TEST_PACE");
+	const char *pace = getenv("TEST_PACE");
 	long ms = pace ? (long)(atof(pace) * 1000) : 100;
 	int with_number = !strcmp(how, "exit") || !strcmp(how, "kill");
 	int number = argc > 3 ? atoi(argv[3]) : 0;

@@ -37,7 +37,7 @@ declare -A by_digit=()
 sum=0
 identities >"$ids"
 for ((i = 1; i <= n; i++)); do
-	sleep "${SCKPT_TEST_PACE:-0.1}"
+	sleep "${TEST_PACE:-0.1}"
 	sum=$(((sum * 31 + i) % 1000003))
 	seen+=("$sum")
 	by_digit[${sum: -1}]=$((${by_digit[${sum: -1}]:-0} + 1))

@@ -14,7 +14,7 @@ SUITE = os.environ.get("SCKPT_TEST_SUITE", "trixie")
 # How much slower than a usual one this machine is (test/vm).
 SLOW = int(os.environ.get("SCKPT_TEST_SLOW", "1"))
 # What jobs' shells wait with between two lines (test/cluster.d/common.sh).
-PACE = "sleep $SCKPT_TEST_PACE"
+PACE = "sleep $TEST_PACE"
 # cgroup v2 alone.
 V2 = pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists()
 

@@ -145,7 +145,7 @@ def test_memory(cluster):
     """There is no room for a copy: said, and nothing is killed."""
     (cluster.home() / "large.py").write_text(
         "import os, time\nmemory = os.urandom(120 << 20)\n"
-        "for i in range(1, 1000): print('line', i, flush=True); time.sleep(float(os.environ['SCKPT_TEST_PACE']))\n")
+        "for i in range(1, 1000): print('line', i, flush=True); time.sleep(float(os.environ['TEST_PACE']))\n")
     job = job_of(cluster, "exec python3 large.py\n", options="-w n1")
     with memory_limit(cluster, "n1", 100 << 20):
         (one,) = said(cluster, "check", job.number)

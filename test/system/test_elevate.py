@@ -94,7 +94,7 @@ LISTEN = """import os, socket, time
 s = socket.create_server(("{address}", 23456))
 for i in range(1, {lines} + 1):
     print("line", i, flush=True)
-    time.sleep(float(os.environ["SCKPT_TEST_PACE"]))
+    time.sleep(float(os.environ["TEST_PACE"]))
 """
 
 

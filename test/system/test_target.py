@@ -145,7 +145,7 @@ if what == "threads":
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 for i in range(1, 101):
     print("line", i, flush=True)
-    time.sleep(float(os.environ["SCKPT_TEST_PACE"]))
+    time.sleep(float(os.environ["TEST_PACE"]))
 """
 
 
