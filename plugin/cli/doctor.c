@@ -417,9 +417,27 @@ static bool wait_for(const struct id *id, struct job *job, int looks, bool or_ru
 	return false;
 }
 
-/* 30 s, and 10. */
+/* 30 s; and 1 s, 30 times: a prolog may take its time. */
 #define LOOKS_TO_RUN 100
-#define LOOKS_TO_END 33
+#define LOOKS_BETWEEN 4
+#define CHECKS 30
+
+/* Slurm calls a job running before its prolog is through, and for a moment after its step has
+ * failed to start. */
+static int check_when_it_runs(char *const check[], const struct id *id, struct job *job,
+			      char **found, struct err *e)
+{
+	for (int i = 0; i < CHECKS; i++) {
+		free(*found);
+		*found = NULL;
+		if (said_by(check, found, e) < 0)
+			return -1;
+		if (!strstr(*found, "no protected step that runs") ||
+		    wait_for(id, job, LOOKS_BETWEEN, false))
+			break;
+	}
+	return 0;
+}
 
 /* A tiny job of the user's, of which a checkpoint is made and restored beside it. */
 static void try_it(struct findings *f)
@@ -452,14 +470,12 @@ static void try_it(struct findings *f)
 	}
 	snprintf(number, sizeof(number), "%u", id.job);
 	wait_for(&id, &job, LOOKS_TO_RUN, true);
-	if (!strcmp(job.state, "RUNNING") && said_by(check, &found, &e) < 0)
+	if (!strcmp(job.state, "RUNNING") &&
+	    check_when_it_runs(check, &id, &job, &found, &e) < 0)
 		tell(f, HEALTH_FAIL, "trial", NULL, "%s", e.text);
 	else if (found && strstr(found, "it can be checkpointed, and restored"))
 		tell(f, HEALTH_OK, "trial", NULL, "a program was checkpointed, and restored");
-	/* Slurm calls a job running for a moment after its step has failed to start. */
-	else if (wait_for(&id, &job,
-			  found && strstr(found, "no protected step that runs") ? LOOKS_TO_END : 1,
-			  false))
+	else if (wait_for(&id, &job, 1, false))
 		tell(f, HEALTH_FAIL, "trial", NULL,
 		     "job %u, which was not to run unprotected, has ended as %s: slurmd's log says why",
 		     id.job, job.state);

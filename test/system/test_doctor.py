@@ -150,6 +150,21 @@ def test_trial(cluster):
         "text": "a program was checkpointed, and restored"}
 
 
+def test_trial_behind_a_prolog(cluster):
+    """Slurm calls the job running while it has no step yet."""
+    spoil, mend = slurm("$ a Prolog=/etc/slurm/slow.sh", "/^Prolog=/d")
+    (cluster.etc / "slow.sh").write_text("#!/bin/sh\nsleep 5\n")
+    (cluster.etc / "slow.sh").chmod(0o755)
+    cluster.ctl(spoil, user="root")
+    try:
+        cluster.idle()
+        _, all_of_it = doctor(cluster, "--user user1 --try")
+    finally:
+        cluster.ctl(mend, user="root")
+    assert all_of_it["findings"][-1]["text"] == "a program was checkpointed, and restored"
+    cluster.idle()
+
+
 def test_trial_fails(cluster):
     spoil, mend = over(CONF, "grant=never\\n")
     cluster.run("n1", spoil, user="root")
