@@ -113,7 +113,8 @@ struct generation {
 /* How many nodes the step's generations are of; 1 where nothing is noted. */
 int store_nodes(const struct store *store);
 int store_note_nodes(const struct store *store, int nodes, struct err *e);
-/* Opens the directory of node `part`, from 1. -1: errno is ENOENT when it is not there. */
+/* Opens the directory of node `part`; 0: the step's own. -1: errno is ENOENT when it is not
+ * there. */
 int part_open(const struct store *store, int part, bool make, struct store *at,
 	      struct err *e);
 

@@ -263,16 +263,6 @@ static int open_part(const struct import *in, int part, struct err *e)
 	return fd < 0 ? err_sys(e, "cannot open %s", name) : fd;
 }
 
-static int open_store(const struct store *store, int part, bool make,
-		      struct store *at, struct err *e)
-{
-	*at = *store;
-	if (part)
-		return part_open(store, part, make, at, e);
-	at->dir = fcntl(store->dir, F_DUPFD_CLOEXEC, 0);
-	return at->dir < 0 ? err_sys(e, "cannot open %s", store->path) : 0;
-}
-
 /* One name for all parts. */
 static int choose_name(const struct import *in, const struct store *store,
 		       struct generation *g, struct err *e)
@@ -282,7 +272,7 @@ static int choose_name(const struct import *in, const struct store *store,
 		struct store at;
 		int n;
 
-		if (open_store(store, i % in->nodes, true, &at, e) < 0)
+		if (part_open(store, i % in->nodes, true, &at, e) < 0)
 			return -1;
 		/* First the run, for a number is free in a run. */
 		n = i < in->nodes ? choose_run(&at, g->run, e) :
@@ -322,7 +312,7 @@ static int import_part(const struct spec *step, const struct store *store,
 	struct store at;
 	int rc;
 
-	if (dir < 0 || open_store(store, part, true, &at, e) < 0)
+	if (dir < 0 || part_open(store, part, true, &at, e) < 0)
 		return -1;
 	m->generation = g.number;
 	m->run = g.run;
@@ -347,7 +337,7 @@ static int import(const struct spec *step, const struct import *in, struct err *
 		rc = import_part(step, &store, in, i, g, e);
 	/* Parts of a set that will not be whole. */
 	for (i++; rc < 0 && i < in->nodes; i++)
-		if (open_store(&store, i, false, &at, NULL) == 0) {
+		if (part_open(&store, i, false, &at, NULL) == 0) {
 			generation_remove(&at, g, NULL);
 			store_close(&at);
 		}

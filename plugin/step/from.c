@@ -98,7 +98,7 @@ static int adopt_part(const struct spec *spec, const struct from *from,
 		store_close(&at);
 	}
 	store_close(&was);
-	return rc < 0 ? err_context(e, "node %d of the step", part) : 0;
+	return rc < 0 && part ? err_context(e, "node %d of the step", part) : rc;
 }
 
 int from_adopt(const struct spec *spec, const struct from *from, int run,
@@ -114,10 +114,8 @@ int from_adopt(const struct spec *spec, const struct from *from, int run,
 		return -1;
 	rc = store_note_nodes(&own, nodes, e);
 	/* The first node's last: then it is there. */
-	for (int i = nodes - 1; rc == 0 && i > 0; i--)
+	for (int i = nodes - 1; rc == 0 && i >= 0; i--)
 		rc = adopt_part(spec, from, &own, i, run, e);
-	if (rc == 0)
-		rc = generation_adopt(&from->store, from->g, &own, spec, run, e);
 	store_close(&own);
 	return rc;
 }

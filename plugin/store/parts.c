@@ -54,6 +54,11 @@ int part_open(const struct store *store, int part, bool make, struct store *at,
 {
 	char name[24];
 
+	if (!part) {
+		*at = *store;
+		at->dir = fcntl(store->dir, F_DUPFD_CLOEXEC, 0);
+		return at->dir < 0 ? err_sys(e, "cannot open %s", store->path) : 0;
+	}
 	part_name(part, name);
 	snprintf(at->path, sizeof(at->path), "%.1300s/%s", store->path, name);
 	at->dir = dir_private(store->dir, name, make, e);
