@@ -138,45 +138,52 @@ static int write_manifest(int dir, const struct manifest *m, struct err *e)
 	return fsync(dir) < 0 ? err_sys(e, "cannot write the directory") : 0;
 }
 
-static int export(const char *path, const struct store *store,
-		  struct manifest *m, uint64_t *bytes, struct err *e)
-{
-	cleanup_fd int dir = open_target(path, e);
-
-	if (dir < 0)
-		return -1;
-	if (write_images(dir, store, m, bytes, e) < 0 ||
-	    write_logs(dir, store, m, e) < 0 ||
-	    write_files(dir, store, m, e) < 0 || write_manifest(dir, m, e) < 0)
-		return err_context(e, "%s is not whole", path);
-	return 0;
-}
-
 /* What was written. */
 struct sum {
 	size_t images;
 	uint64_t bytes;
 };
 
+static int export(const char *path, const struct store *store,
+		  struct manifest *m, struct sum *sum, struct err *e)
+{
+	cleanup_fd int dir = open_target(path, e);
+
+	if (dir < 0)
+		return -1;
+	if (write_images(dir, store, m, &sum->bytes, e) < 0 ||
+	    write_logs(dir, store, m, e) < 0 ||
+	    write_files(dir, store, m, e) < 0 || write_manifest(dir, m, e) < 0)
+		return err_context(e, "%s is not whole", path);
+	sum->images += m->set.item_count;
+	return 0;
+}
+
+static int export_below(const char *path, int part, const struct store *store,
+			struct manifest *m, struct sum *sum, struct err *e)
+{
+	char at[PATH_MAX];
+
+	if (snprintf(at, sizeof(at), "%s/" EXPORT_PART "%d", path, part) >=
+	    (int)sizeof(at))
+		return err_set(e, "%.100s…: the name is too long", path);
+	return export(at, store, m, sum, e);
+}
+
 static int export_part(const char *path, const struct chosen *c, int part,
 		       struct sum *sum, struct err *e)
 {
 	struct spec step = c->step;
-	char at[PATH_MAX];
 	struct manifest m;
 	struct store store;
 	int rc;
 
 	step.part = part;
-	if (snprintf(at, sizeof(at), "%s/" EXPORT_PART "%d", path, part) >=
-	    (int)sizeof(at))
-		return err_set(e, "%.100s…: the name is too long", path);
 	if (part_open(&c->store, part, false, &store, e) < 0)
 		return err_context(e, "node %d of the step", part);
 	rc = step_load(&step, &store, c->g, &m, e);
 	if (rc == 0)
-		rc = export(at, &store, &m, &sum->bytes, e);
-	sum->images += m.set.item_count;
+		rc = export_below(path, part, &store, &m, sum, e);
 	manifest_free(&m);
 	store_close(&store);
 	return rc < 0 ? err_context(e, "node %d of the step", part) : 0;
@@ -187,16 +194,13 @@ static int export_set(const char *path, const struct chosen *c,
 		      struct manifest *first, struct sum *sum, struct err *e)
 {
 	cleanup_fd int dir = open_target(path, e);
-	char at[PATH_MAX];
 
 	if (dir < 0)
 		return -1;
 	for (int i = first->nodes - 1; i > 0; i--)
 		if (export_part(path, c, i, sum, e) < 0)
 			return -1;
-	if (snprintf(at, sizeof(at), "%s/" EXPORT_PART "0", path) >= (int)sizeof(at))
-		return err_set(e, "%.100s…: the name is too long", path);
-	if (export(at, &c->store, first, &sum->bytes, e) < 0)
+	if (export_below(path, 0, &c->store, first, sum, e) < 0)
 		return -1;
 	return fsync(dir) < 0 ? err_sys(e, "cannot write the directory") : 0;
 }
@@ -217,10 +221,8 @@ int cmd_export(const struct options *o)
 		rc = complain(EXIT_DAMAGED, "%s: %s; sckpt verify %s tells more",
 			      name, e.text, name);
 	} else {
-		sum.images = m.set.item_count;
 		if ((m.nodes > 1 ? export_set(o->argv[1], &c, &m, &sum, &e) :
-				   export(o->argv[1], &c.store, &m, &sum.bytes,
-					  &e)) < 0)
+				   export(o->argv[1], &c.store, &m, &sum, &e)) < 0)
 			rc = complain(EXIT_FAILED, "%s: %s", name, e.text);
 		else if (!o->json) {
 			size_print(sum.bytes, size);
