@@ -469,16 +469,11 @@ int look_at_groups(struct err *e)
 int start_timers(struct err *e)
 {
 	struct look l = { .b = NULL };
-	cleanup_free pid_t *pids = NULL;
-	int count = 0, rc = read_processes(&l, e);
+	int rc = read_processes(&l, e);
 
-	if (rc == 0 && l.count && !(pids = calloc(l.count, sizeof(*pids))))
-		rc = err_set(e, "no memory to look at the step's processes");
 	for (size_t i = 0; rc == 0 && i < l.count; i++)
 		if (l.list[i].ours)
-			pids[count++] = l.list[i].pid;
-	if (rc == 0)
-		rc = timers_start(pids, count, e);
+			rc = timers_start(&l.list[i].pid, 1, e);
 	free(l.list);
 	return rc;
 }
