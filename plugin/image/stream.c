@@ -73,6 +73,8 @@ static void drop_image(struct stream *s, struct channel *c)
 	while (*at != c)
 		at = &(*at)->next;
 	*at = c->next;
+	/* Criu may not have closed its copy of this end yet: epoll would go on with it. */
+	epoll_ctl(s->epoll, EPOLL_CTL_DEL, c->fd, NULL);
 	close(c->fd);
 	free(c);
 	s->open_images--;

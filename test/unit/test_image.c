@@ -185,6 +185,35 @@ static void serves(void **state)
 	stream_close(s);
 }
 
+/* Criu closes its copy of the end that it has sent when it comes to it. */
+static void is_done_before_criu_closes_its_end(void **state)
+{
+	const struct image_source source = { NULL, source_open, source_pour,
+					     source_close, NULL };
+	struct pollfd ready = { .events = POLLIN };
+	struct err e = { "" };
+	struct stream *s;
+	int fd, p[2], kept;
+
+	(void)state;
+	images[1].at = 0;
+	images[1].closed = false;
+	assert_non_null(s = stream_open(dir, NULL, &source, &e));
+	fd = connect_to(dir, "serve");
+	ask_name(fd, images[1].name);
+	assert_int_equal(pipe(p), 0);
+	kept = dup(p[1]);
+	send_pipe(fd, p[1]);
+	while (!images[1].closed)
+		assert_true(stream_step(s, &e) >= 0);
+	ready.fd = stream_fd(s);
+	assert_int_equal(poll(&ready, 1, 0), 0);
+	close(kept);
+	close(p[0]);
+	close(fd);
+	stream_close(s);
+}
+
 static void refuses_what_criu_would_not_say(void **state)
 {
 	static const struct {
@@ -285,6 +314,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(captures),
 		cmocka_unit_test(serves),
+		cmocka_unit_test(is_done_before_criu_closes_its_end),
 		cmocka_unit_test(refuses_what_criu_would_not_say),
 		cmocka_unit_test(takes_one_pipe_of_two),
 	};
