@@ -74,7 +74,6 @@ class Job:
         # It would wait for cred_expire.
         node.call("scontrol", "update", f"JobId={self.number}", "StartTime=now+2",
                   user=node.USER)
-        until(f"job {self.number} to run again", lambda: self.state() == ["RUNNING"])
 
     def end(self):
         node.call("scancel", str(self.number), user=node.USER)
@@ -134,6 +133,8 @@ class Sckpt:
         return result
 
     def restored(self, job):
+        # Of Slurm nothing is asked meanwhile: that is a dozen processes each time, on the
+        # CPUs on which it is restored.
         def running():
             said = json.loads((job.step / "status.json").read_text())
             return said if said["state"] == "running" and said["restore_us"] else None
