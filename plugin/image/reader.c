@@ -56,6 +56,7 @@ struct piece {
 	size_t size, sent;
 	uint64_t begin; /* where in the image it begins */
 	bool put; /* it is where it belongs already */
+	bool touched; /* its memory is there */
 };
 
 /* Where bytes [begin, end) of an image belong: at `to` in the memory of a process. */
@@ -75,7 +76,7 @@ struct feed {
 	struct piece *pieces;
 	unsigned piece_count, next; /* next: the one whose turn it is */
 	uint64_t given; /* pieces lent to the pipe since it was empty */
-	bool open;
+	bool open, ahead; /* ahead: criu has not asked for it yet */
 };
 
 struct image_reader {
@@ -113,8 +114,9 @@ static int unpacker_open(struct unpacker *u, const struct image_reader *r,
 	*u = (struct unpacker){ .r = r };
 	if (!(u->coder = block_coder_open(0, e)))
 		return -1;
-	u->read = memory_get(READ_ROOM);
-	u->block = memory_get(BLOCK_SIZE);
+	/* Of what is never touched, as with small images, there is nothing to wait for. */
+	u->read = memory_reserve(READ_ROOM);
+	u->block = memory_reserve(BLOCK_SIZE);
 	if (!u->read || !u->block) {
 		unpacker_close(u);
 		return err_set(e, "no memory to unpack images");
@@ -392,11 +394,14 @@ static void *work(void *arg)
 		target = piece->feed->target;
 		pthread_mutex_unlock(&r->lock);
 		put = all_within(piece, &target);
+		if (!piece->touched)
+			memory_populate(piece->data, piece->size);
 		rc = unpack(u, piece, &e);
 		if (rc == 0 && put && !put_part(&target, piece, 0, piece->size))
 			rc = cannot_put(target.pid, &e);
 		pthread_mutex_lock(&r->lock);
 		piece->put = put;
+		piece->touched = piece->touched || piece->size == PIECE_SIZE;
 		if (rc < 0 && !*r->failed.text)
 			r->failed = e;
 		piece->state = READY;
@@ -470,7 +475,8 @@ static int feed_read_ahead(struct image_reader *r, struct feed *f, struct err *e
 		p->feed = f;
 		/* Not from the heap: what a pipe still refers to must not be
 		 * given to anybody else. A mapping's pages live on in the pipe. */
-		p->data = r->spare_count ? r->spare[--r->spare_count] : memory_get(PIECE_SIZE);
+		p->data = r->spare_count ? r->spare[--r->spare_count] :
+						     memory_reserve(PIECE_SIZE);
 		if (!p->data)
 			return err_set(e, "no memory to read images");
 		f->piece_count++;
@@ -493,28 +499,60 @@ static const struct image_item *find_item(const struct image_set *set,
 	return NULL;
 }
 
+static struct feed *feed_open(struct image_reader *r, const struct image_item *item,
+			      struct err *e)
+{
+	struct feed **more = realloc(r->feeds, (r->feed_count + 1) * sizeof(*more));
+	struct feed *f = more ? malloc(sizeof(*f)) : NULL;
+
+	if (more)
+		r->feeds = more;
+	if (!f) {
+		err_set(e, "no memory to read images");
+		return NULL;
+	}
+	feed_begin(r, f, item);
+	more[r->feed_count++] = f;
+	if (item->bulk && feed_read_ahead(r, f, e) < 0)
+		return NULL;
+	r->open_feeds++;
+	return f;
+}
+
 static int source_open(void *arg, const char *name, struct err *e)
 {
 	struct image_reader *r = arg;
 	const struct image_item *item = find_item(r->set, name);
-	struct feed **more, *f;
 
 	if (!item)
 		return -2;
-	if (!(f = malloc(sizeof(*f))))
-		return err_set(e, "no memory to read images");
-	feed_begin(r, f, item);
-	more = realloc(r->feeds, (r->feed_count + 1) * sizeof(*more));
-	if (!more) {
-		free(f);
-		return err_set(e, "no memory to read images");
+	for (size_t i = 0; i < r->feed_count; i++)
+		if (r->feeds[i]->ahead && r->feeds[i]->item == item) {
+			r->feeds[i]->ahead = false;
+			return (int)i;
+		}
+	return feed_open(r, item, e) ? (int)r->feed_count - 1 : -1;
+}
+
+/* Criu is some ms in coming, and asks for the images in their order: the first of them are
+ * read meanwhile. What fails here fails, and is told, when it asks. */
+static void begin_ahead(struct image_reader *r)
+{
+	uint64_t left = r->options.buffer / PIECE_SIZE;
+	struct err e;
+
+	if (left > PIECES_MOST)
+		left = PIECES_MOST;
+	for (size_t i = 0; i < r->set->item_count && left; i++) {
+		struct feed *f;
+
+		if (!r->set->items[i].bulk)
+			continue;
+		if (!(f = feed_open(r, &r->set->items[i], &e)))
+			return;
+		f->ahead = true;
+		left -= f->piece_count < left ? f->piece_count : left;
 	}
-	r->feeds = more;
-	more[r->feed_count++] = f;
-	if (item->bulk && feed_read_ahead(r, f, e) < 0)
-		return -1;
-	r->open_feeds++;
-	return (int)r->feed_count - 1;
 }
 
 /*
@@ -727,6 +765,8 @@ static void source_close(void *arg, int handle)
 
 struct image_source image_reader_source(struct image_reader *r)
 {
+	if (!r->feed_count)
+		begin_ahead(r);
 	return (struct image_source){ r, source_open, source_pour, source_close,
 				      source_put };
 }
