@@ -108,6 +108,14 @@ int adopt_event(pid_t criu, int status, struct err *e);
 void adopt_stop(pid_t criu);
 void adopt_let_go(pid_t criu, int status);
 
+/* ---- breakpoint.c ---------------------------------------------------------------- */
+
+/* Right before a restore's criu is started: so that it need not wait for the kernel later. Returns
+ * a process that ends by itself, and is to be handed to breakpoint_end() when criu has ended; -1
+ * where nothing is gained. */
+pid_t breakpoint_begin(void);
+void breakpoint_end(pid_t pid);
+
 /* ---- timers.c ------------------------------------------------------------------- */
 
 /* With everything restored and nothing running: starts the timers of these processes that

@@ -37,6 +37,8 @@ struct image_source {
 	 * pid, at `to`. 1; 0: not possible, and nothing was put; -1 on error. */
 	int (*put)(void *arg, int handle, pid_t pid, uint64_t to, uint64_t size,
 		   struct err *e);
+	/* May be NULL. Criu has been started, and asks soon. */
+	void (*begin)(void *arg);
 };
 
 struct stream;

@@ -620,7 +620,7 @@ void keep(const struct broker *b, bool restore, int agent, int runner)
 	struct keeper k = { .agent = agent, .runner = runner, .s = { .cluster = "-" } };
 	const struct image_sink sink = { &k, dump_open, dump_pour, dump_close };
 	const struct image_source source = { &k, restore_open, restore_pour,
-					     restore_close, NULL };
+					     restore_close, NULL, NULL };
 	struct err e = { "" };
 	struct stream *stream;
 	uint8_t digest[32];

@@ -534,10 +534,11 @@ static int source_open(void *arg, const char *name, struct err *e)
 	return feed_open(r, item, e) ? (int)r->feed_count - 1 : -1;
 }
 
-/* Criu is some ms in coming, and asks for the images in their order: the first of them are
- * read meanwhile. What fails here fails, and is told, when it asks. */
-static void begin_ahead(struct image_reader *r)
+/* It is some ms in coming, and asks for the images in their order: the first of them are read
+ * meanwhile. What fails here fails, and is told, when it asks. */
+static void source_begin(void *arg)
 {
+	struct image_reader *r = arg;
 	uint64_t left = r->options.buffer / PIECE_SIZE;
 	struct err e;
 
@@ -765,10 +766,8 @@ static void source_close(void *arg, int handle)
 
 struct image_source image_reader_source(struct image_reader *r)
 {
-	if (!r->feed_count)
-		begin_ahead(r);
-	return (struct image_source){ r, source_open, source_pour, source_close,
-				      source_put };
+	return (struct image_source){ r,	    source_open, source_pour,
+				      source_close, source_put,	 source_begin };
 }
 
 /* ---- begin and end -------------------------------------------------------------- */

@@ -46,11 +46,18 @@ static int look_at_clock(const struct session *s, int64_t *next, struct err *e)
 	return s->tick(s->arg, e);
 }
 
+static void begin_source(const struct session *s)
+{
+	if (s->source && s->source->begin)
+		s->source->begin(s->source->arg);
+}
+
 /* Waits for criu's end, and serves it meanwhile. */
 static int serve(struct session *s, int hook, struct err *e)
 {
 	int64_t next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
 
+	begin_source(s);
 	while (!s->criu.ended) {
 		struct pollfd p[] = { { stream_fd(s->stream), POLLIN, 0 },
 				      { hook, POLLIN, 0 },
@@ -187,6 +194,7 @@ static int serve_broker(struct session *s, struct err *e)
 {
 	int64_t next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
 
+	begin_source(s);
 	while (!s->criu.ended) {
 		struct pollfd p[] = { { stream_fd(s->stream), POLLIN, 0 },
 				      { s->broker, POLLIN, 0 } };

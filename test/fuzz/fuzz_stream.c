@@ -120,7 +120,7 @@ static int open_descriptors(void)
 static void speak(const char *dir, bool capture, const uint8_t *data,
 		  const uint8_t *end)
 {
-	const struct image_source source = { NULL, open_image, give, end_given, NULL };
+	const struct image_source source = { NULL, open_image, give, end_given, NULL, NULL };
 	const struct image_sink sink = { NULL, open_image, take, end_taken };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct err e = { "" };

@@ -141,6 +141,8 @@ static inline int read_set(int dir, const struct image_set *set,
 	struct image_reader *r = image_reader_open(dir, set, options, e);
 	int rc = r ? 0 : -1;
 
+	if (r)
+		image_reader_source(r).begin(r);
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = take_image(r, &c[i], e);
 	image_reader_close(r);

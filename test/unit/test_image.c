@@ -160,7 +160,7 @@ static void *criu_restores(void *arg)
 static void serves(void **state)
 {
 	const struct image_source source = { NULL, source_open, source_pour,
-					     source_close, NULL };
+					     source_close, NULL, NULL };
 	struct stream *s;
 	size_t sum = 0;
 	struct err e;
@@ -189,7 +189,7 @@ static void serves(void **state)
 static void is_done_before_criu_closes_its_end(void **state)
 {
 	const struct image_source source = { NULL, source_open, source_pour,
-					     source_close, NULL };
+					     source_close, NULL, NULL };
 	struct pollfd ready = { .events = POLLIN };
 	struct err e = { "" };
 	struct stream *s;

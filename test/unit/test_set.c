@@ -279,6 +279,7 @@ static void many_open_at_once(void **state)
 	 * middle. */
 	r = image_reader_open(dir, &set, &small, &e);
 	source = image_reader_source(r);
+	source.begin(source.arg);
 	for (int i = 0; i < 40; i++) {
 		handles[i] = source.open(source.arg, c[i].name, &e);
 		assert_true(handles[i] >= 0);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * At pre-dump (the tree is about to be frozen), post-dump (all is written, it is frozen still),
+ * pre-restore (nothing is there yet) and post-restore (all is there, nothing runs yet) the agent,
+ * or the broker, is asked over the socket named by SCKPT_HOOK, and criu goes on only when that
+ * says yes. It needs no capability for it.
+ */
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "hook.h"
+
+/* What criu has is ambient. */
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0, 0, 0 } };
+
+	return (int)syscall(SYS_capset, &header, none);
+}
+
+int hook_ask(void)
+{
+	const char *action = getenv("CRTOOLS_SCRIPT_ACTION");
+	const char *path = getenv("SCKPT_HOOK");
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	char answer = 1;
+	int fd;
+
+	if (drop_capabilities() < 0)
+		return 1;
+	if (!action ||
+	    (strcmp(action, "pre-dump") && strcmp(action, "post-dump") &&
+	     strcmp(action, "pre-restore") && strcmp(action, "post-restore")))
+		return 0;
+	if (!path || strlen(path) >= sizeof(addr.sun_path))
+		return 1;
+	strcpy(addr.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    write(fd, action, strlen(action)) < 0 ||
+	    shutdown(fd, SHUT_WR) < 0 || read(fd, &answer, 1) != 1)
+		return 1;
+	return answer;
+}
