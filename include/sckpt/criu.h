@@ -110,9 +110,9 @@ void adopt_let_go(pid_t criu, int status);
 
 /* ---- breakpoint.c ---------------------------------------------------------------- */
 
-/* Right before a restore's criu is started: so that it need not wait for the kernel later. Returns
- * a process that ends by itself, and is to be handed to breakpoint_end() when criu has ended; -1
- * where nothing is gained. */
+/* Right before criu is started: so that it need not wait for the kernel later. Returns a process
+ * that ends by itself, and is to be handed to breakpoint_end() when criu has ended; -1 where
+ * nothing is gained. */
 pid_t breakpoint_begin(void);
 void breakpoint_end(pid_t pid);
 

@@ -23,6 +23,8 @@ struct image_sink {
 	int (*pour)(void *arg, int handle, int pipe, struct err *e);
 	/* The image is complete. */
 	int (*close)(void *arg, int handle, struct err *e);
+	/* May be NULL. Criu has been started, and comes soon. */
+	void (*begin)(void *arg);
 };
 
 /* Where the images of a restore come from. */
@@ -37,7 +39,7 @@ struct image_source {
 	 * pid, at `to`. 1; 0: not possible, and nothing was put; -1 on error. */
 	int (*put)(void *arg, int handle, pid_t pid, uint64_t to, uint64_t size,
 		   struct err *e);
-	/* May be NULL. Criu has been started, and asks soon. */
+	/* As above. */
 	void (*begin)(void *arg);
 };
 

@@ -618,7 +618,7 @@ void keep(const struct broker *b, bool restore, int agent, int runner)
 {
 	/* The runner fills in the rest. */
 	struct keeper k = { .agent = agent, .runner = runner, .s = { .cluster = "-" } };
-	const struct image_sink sink = { &k, dump_open, dump_pour, dump_close };
+	const struct image_sink sink = { &k, dump_open, dump_pour, dump_close, NULL };
 	const struct image_source source = { &k, restore_open, restore_pour,
 					     restore_close, NULL, NULL };
 	struct err e = { "" };

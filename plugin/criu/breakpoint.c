@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * When all is restored, criu stops each task at a hardware breakpoint (compel_stop_pie(),
- * compel/src/lib/infect.c). At the first one on a machine the kernel switches perf's part of the
- * scheduler on, and waits till every processor has passed by (account_event(),
- * kernel/events/core.c): 9 to 22 ms, in which nothing goes on. It stays on for a second after the
- * last one. So one is set while criu starts, by processes that are gone before it makes any.
+ * Criu stops each task at a hardware breakpoint, in a dump when it takes leave of it, in a restore
+ * when all is there (compel_stop_pie(), compel/src/lib/infect.c). At the first one on a machine
+ * the kernel switches perf's part of the scheduler on, and waits till every processor has passed by
+ * (account_event(), kernel/events/core.c): 9 to 22 ms, in which the program stands still. It stays
+ * on for a second after the last one. So one is set while criu starts, by processes that are gone
+ * when it comes to work.
  */
 #include <errno.h>
 #include <signal.h>

@@ -100,7 +100,7 @@ struct image_writer {
 	size_t item_count;
 	struct image_pack *packs; /* the parent's, then ours */
 	size_t pack_count;
-	bool finishing, finished;
+	bool begun, finishing, finished; /* begun: criu is on its way */
 	struct err failed; /* the first failure; "" */
 
 	int spill; /* the caller's thread alone writes to it */
@@ -398,7 +398,7 @@ static struct task *next_task(struct image_writer *w)
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->finishing && !*w->failed.text && !w->first)
-		if (w->options.criu_first && w->slabs_begun < w->slab_count)
+		if (w->begun && w->options.criu_first && w->slabs_begun < w->slab_count)
 			more_slabs(w);
 		else
 			pthread_cond_wait(&w->work, &w->lock);
@@ -721,9 +721,21 @@ static int sink_close(void *arg, int handle, struct err *e)
 	return 0;
 }
 
+/* To give memory to a process is to lock all of its memory, which whoever starts criu would
+ * wait for. */
+static void sink_begin(void *arg)
+{
+	struct image_writer *w = arg;
+
+	pthread_mutex_lock(&w->lock);
+	w->begun = true;
+	pthread_cond_broadcast(&w->work);
+	pthread_mutex_unlock(&w->lock);
+}
+
 struct image_sink image_writer_sink(struct image_writer *w)
 {
-	return (struct image_sink){ w, sink_open, sink_pour, sink_close };
+	return (struct image_sink){ w, sink_open, sink_pour, sink_close, sink_begin };
 }
 
 /* ---- the parent ------------------------------------------------------------- */

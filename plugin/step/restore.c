@@ -155,7 +155,6 @@ static int run_criu(struct restore *r, struct image_reader *reader,
 	struct exchanges exchanges;
 	char why[600];
 	int status, rc;
-	pid_t breakpoint;
 
 	if (ports_free(reader, r->step, e) < 0) {
 		r->step->elsewhere = true;
@@ -169,9 +168,7 @@ static int run_criu(struct restore *r, struct image_reader *reader,
 	for (int i = 0; i < exchanges.count; i++)
 		/* Criu's names begin behind the first slash. */
 		criu_inherit(&run, exchanges.list[i].was + 1, exchanges.list[i].fd);
-	breakpoint = breakpoint_begin();
 	rc = session_run(&session, &run, &status, e);
-	breakpoint_end(breakpoint);
 	r->step->elsewhere |= session.elsewhere;
 	criu_run_free(&run);
 	exchange_close(&exchanges);

@@ -46,8 +46,10 @@ static int look_at_clock(const struct session *s, int64_t *next, struct err *e)
 	return s->tick(s->arg, e);
 }
 
-static void begin_source(const struct session *s)
+static void begin_images(const struct session *s)
 {
+	if (s->sink && s->sink->begin)
+		s->sink->begin(s->sink->arg);
 	if (s->source && s->source->begin)
 		s->source->begin(s->source->arg);
 }
@@ -57,7 +59,7 @@ static int serve(struct session *s, int hook, struct err *e)
 {
 	int64_t next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
 
-	begin_source(s);
+	begin_images(s);
 	while (!s->criu.ended) {
 		struct pollfd p[] = { { stream_fd(s->stream), POLLIN, 0 },
 				      { hook, POLLIN, 0 },
@@ -194,7 +196,7 @@ static int serve_broker(struct session *s, struct err *e)
 {
 	int64_t next = clock_ns(CLOCK_MONOTONIC) + TICK_MS * INT64_C(1000000);
 
-	begin_source(s);
+	begin_images(s);
 	while (!s->criu.ended) {
 		struct pollfd p[] = { { stream_fd(s->stream), POLLIN, 0 },
 				      { s->broker, POLLIN, 0 } };
@@ -232,10 +234,14 @@ static int by_broker(struct session *s, const struct criu_run *run, struct err *
 int session_run(struct session *s, const struct criu_run *run, int *status,
 		struct err *e)
 {
-	int rc = criu_parts(run->restore, e);
+	pid_t breakpoint;
+	int rc;
 
-	if (rc == 0)
-		rc = s->broker >= 0 ? by_broker(s, run, e) : by_itself(s, run, e);
+	if (criu_parts(run->restore, e) < 0)
+		return -1;
+	breakpoint = breakpoint_begin();
+	rc = s->broker >= 0 ? by_broker(s, run, e) : by_itself(s, run, e);
+	breakpoint_end(breakpoint);
 	drop_stream(s);
 	*status = s->criu.status;
 	return rc;

@@ -121,7 +121,7 @@ static void speak(const char *dir, bool capture, const uint8_t *data,
 		  const uint8_t *end)
 {
 	const struct image_source source = { NULL, open_image, give, end_given, NULL, NULL };
-	const struct image_sink sink = { NULL, open_image, take, end_taken };
+	const struct image_sink sink = { NULL, open_image, take, end_taken, NULL };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct err e = { "" };
 	struct stream *s = stream_open(dir, capture ? &sink : NULL,

@@ -110,7 +110,7 @@ static void *criu_dumps(void *arg)
 
 static void captures(void **state)
 {
-	const struct image_sink sink = { NULL, sink_open, sink_pour, sink_close };
+	const struct image_sink sink = { NULL, sink_open, sink_pour, sink_close, NULL };
 	struct stream *s;
 	struct err e;
 	pthread_t t;
@@ -224,7 +224,7 @@ static void refuses_what_criu_would_not_say(void **state)
 		{ "\x0a\x09short", 7 }, { "\x12\x01x", 3 },	  { "\x0a\x03" "a\0b", 5 },
 		{ "\x0a\x02.x", 4 },
 	};
-	const struct image_sink sink = { NULL, sink_open, sink_pour, sink_close };
+	const struct image_sink sink = { NULL, sink_open, sink_pour, sink_close, NULL };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -265,7 +265,7 @@ static int open_descriptors(void)
 
 static void takes_one_pipe_of_two(void **state)
 {
-	const struct image_sink sink = { NULL, sink_open, sink_pour, sink_close };
+	const struct image_sink sink = { NULL, sink_open, sink_pour, sink_close, NULL };
 	union {
 		char space[CMSG_SPACE(2 * sizeof(int))];
 		struct cmsghdr head;
