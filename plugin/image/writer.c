@@ -32,7 +32,7 @@
 #define SLABS_STEP 16U
 /* What is enough when what is written is no faster for more. */
 #define BUFFER_PLAIN (UINT64_C(64) << 20)
-#define BUFFER_LEAST (UINT64_C(8) << 20)
+#define BUFFER_LEAST (UINT64_C(4) << 20)
 
 struct slab {
 	struct slab *next, *extra;

@@ -49,6 +49,7 @@ struct saving {
 		   * threads the first has it; atomic */
 	bool kept; /* this part is there, and whether it counts was not heard */
 	int64_t all_resident, all_stored;
+	int64_t own; /* bytes that the dump will take, about */
 	int64_t job_start, job_end; /* s since 1970, where the environment does not tell */
 	int broker; /* it runs criu; -1: nobody does but this agent */
 	bool traced; /* criu met the program's own criu in the moment of freezing */
@@ -108,6 +109,7 @@ static int describe(struct saving *s, struct err *e)
 		return err_set(e, "%s", blocker);
 	}
 	uname(&uts);
+	s->own = program_own(pids, count);
 	*m = (struct manifest){ .job = spec->job,
 				.uid = geteuid(),
 				.run = spec->restart,
@@ -292,7 +294,7 @@ static int begin(struct saving *s, struct err *e)
 		s->writer = image_writer_open(s->step->store.dir, prefix,
 					      &options,
 					      leans ? &s->before.set : NULL,
-					      (uint64_t)(s->m.resident + s->step->carried),
+					      (uint64_t)(s->own + s->step->carried),
 					      e);
 	s->limit = options.limit;
 	return s->writer ? 0 : -1;

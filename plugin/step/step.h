@@ -193,6 +193,8 @@ int program_leave_low_pids(pid_t root, struct err *e);
 int program_tree(pid_t root, pid_t **pids, struct err *e);
 /* Bytes resident of all of them. */
 int64_t program_resident(const pid_t *pids, int count);
+/* Of these, the bytes that are no file's, which a dump takes. */
+int64_t program_own(const pid_t *pids, int count);
 
 /* ---- capability.c ------------------------------------------------------ */
 
