@@ -35,7 +35,7 @@ static int set_one(pid_t pid)
 /* Of the agent's descriptors none is kept from being closed. */
 static void set_and_end(void)
 {
-	int status;
+	int status, rc = -1;
 	pid_t pid;
 
 	syscall(SYS_close_range, 0U, ~0U, 0U);
@@ -46,11 +46,11 @@ static void set_and_end(void)
 	}
 	if (pid > 0) {
 		if (waitpid(pid, &status, 0) == pid && WIFSTOPPED(status))
-			set_one(pid);
+			rc = set_one(pid);
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
 	}
-	_exit(0);
+	_exit(rc < 0);
 }
 
 pid_t breakpoint_begin(void)

@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -15,13 +16,16 @@
 
 #include "hook.h"
 
-/* What criu has is ambient. */
+/* What criu has is ambient. Without it this process could be traced by its user, and in_exec.c's
+ * has memory in common with a criu that keeps it: then nobody may (ptrace(2), PR_SET_DUMPABLE). */
 static int drop_capabilities(void)
 {
 	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0, 0, 0 } };
 
-	return (int)syscall(SYS_capset, &header, none);
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ?
+		       -1 :
+		       (int)syscall(SYS_capset, &header, none);
 }
 
 int hook_ask(void)
