@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The other end of sckpt-hook (hook.c). */
+/* The other end of hook_ask.c. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -2,9 +2,9 @@
 /*
  * step: the processes beside the program. sckpt-supervise (supervise.c) is
  * Slurm's task; sckpt-agent (agent.c) is PID 1 of the step's PID namespace;
- * sckpt-root (root.c) is the root of the tree that criu dumps; sckpt-hook
- * (hook.c) is criu's action script; sckpt-task and sckpt-join see tasks.h; sckpt-in-criu.so is loaded into criu
- * (LD_PRELOAD), for dumps (drain.c) and restores (populate.c).
+ * sckpt-root (root.c) is the root of the tree that criu dumps; sckpt-task and
+ * sckpt-join see tasks.h. sckpt-hook and sckpt-in-criu.so, loaded into criu
+ * (LD_PRELOAD), are plugin/criu's.
  */
 #ifndef SCKPT_STEP_H
 #define SCKPT_STEP_H
