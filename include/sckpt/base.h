@@ -503,7 +503,8 @@ enum control_kind {
 	CONTROL_ENDED, /* agent: the program ended, `value` is its wait status; of
 			* several tasks: they all have; supervisor to a task: it has */
 	CONTROL_TASK_ENDED, /* agent: of several tasks `task` has ended so */
-	CONTROL_SAVED, /* agent: dumped, and durable; `text` "end": it is gone */
+	CONTROL_SAVED, /* agent: dumped, and durable; `text` "end": it is gone, and `value` is
+			* the generation */
 	CONTROL_REFUSED, /* agent: no dump, `text` says why; it goes on */
 	CONTROL_LOST, /* agent: nothing could be restored, `text` says why; `value`
 		       * is 1 when it may be possible on another node than `node`,

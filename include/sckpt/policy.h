@@ -13,6 +13,7 @@ struct job_facts {
 	bool answered; /* slurmctld was reached and knows the job */
 	bool running, pending, completing;
 	bool cancelled, timeout;
+	bool evicted; /* ended for another job, and not queued again */
 	bool preempted; /* preempt_time is set */
 	bool held; /* its priority is 0: only somebody's order starts it */
 	bool expedited; /* sbatch --requeue=expedite, 25.11 and later */
@@ -39,6 +40,7 @@ enum cause {
 	CAUSE_REQUEUED,
 	CAUSE_TIMEOUT,
 	CAUSE_CANCELLED,
+	CAUSE_EVICTED, /* preempted: a job that may not be requeued, or PreemptMode=CANCEL */
 	CAUSE_ENDED, /* ended in a way after which it does not come back */
 	CAUSE_UNKNOWN /* no answer */
 };

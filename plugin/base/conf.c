@@ -130,10 +130,12 @@ static int set_span(const char *key, const char *value, long least, int *to,
 static int set_directories(const char *key, const char *value, char *to,
 			   size_t size, struct err *e)
 {
+	if (!strcmp(value, "none"))
+		value = "";
 	for (const char *at = value; at && *value; at = strchr(at, ':')) {
 		at += *at == ':';
 		if (*at != '/' || at[1] == '\0' || at[1] == ':')
-			return err_set(e, "%s=%s: it is a list of directories with : between, such as /tmp:/scratch",
+			return err_set(e, "%s=%s: it is none, or a list of directories with : between, such as /tmp:/scratch",
 				       key, value);
 	}
 	if (strlen(value) >= size)

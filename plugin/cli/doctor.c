@@ -154,8 +154,8 @@ static void look_at_plugin(struct findings *f, const struct site *site)
 	struct err e;
 
 	if (!*site->file) {
-		tell(f, HEALTH_FAIL, "plugin", "plugstack.conf: required sckpt.so",
-		     "no line of plugstack.conf names sckpt.so, so Slurm does not load it: required sckpt.so, on all nodes");
+		tell(f, HEALTH_FAIL, "plugin", "plugstack.conf: optional sckpt.so",
+		     "no line of plugstack.conf names sckpt.so, so Slurm does not load it: optional sckpt.so, on all nodes");
 		return;
 	}
 	snprintf(srun, sizeof(srun), "%.*s/srun", (int)(slash - SQUEUE_PATH), SQUEUE_PATH);

@@ -144,15 +144,13 @@ static int take_file(const char *path, int depth, struct site *site, struct err 
 
 static int take_includes(const char *pattern, int depth, struct site *site, struct err *e)
 {
-	const char *slash = strrchr(SCKPT_CONF, '/');
 	char path[512];
 	glob_t found;
 	int rc = 0;
 
 	if (depth == 0)
 		return err_set(e, "plugstack.conf includes itself");
-	snprintf(path, sizeof(path), "%.*s%s%s",
-		 *pattern == '/' ? 0 : (int)(slash - SCKPT_CONF), SCKPT_CONF,
+	snprintf(path, sizeof(path), "%s%s%s", *pattern == '/' ? "" : site->dir,
 		 *pattern == '/' ? "" : "/", pattern);
 	if (glob(path, 0, NULL, &found))
 		return 0;
@@ -162,14 +160,23 @@ static int take_includes(const char *pattern, int depth, struct site *site, stru
 	return rc;
 }
 
+/* Where slurmd and sackd keep what slurmctld gave them ("configless" Slurm). */
+#define CONFIGLESS "/run/slurm/conf"
+
 int site_read(struct site *site, struct err *e)
 {
+	const char *slash = strrchr(SCKPT_CONF, '/');
 	int rc;
 
 	*site = (struct site){ .file = "" };
+	snprintf(site->dir, sizeof(site->dir), "%.*s", (int)(slash - SCKPT_CONF), SCKPT_CONF);
 	conf_defaults(&site->conf);
 	/* A login node may be without plugstack.conf. */
 	rc = take_includes("plugstack.conf", 8, site, e);
+	if (rc == 0) {
+		strcpy(site->dir, CONFIGLESS);
+		rc = take_includes("plugstack.conf", 8, site, e);
+	}
 	if (rc == 0)
 		rc = conf_load(&site->conf, 0, NULL, e);
 	return rc < 0 ? -1 : 0;

@@ -15,6 +15,8 @@ enum cause stop_cause(const struct job_facts *f)
 		return CAUSE_CANCELLED;
 	if (f->timeout)
 		return CAUSE_TIMEOUT;
+	if (f->evicted)
+		return CAUSE_EVICTED;
 	if (f->pending)
 		return f->preempted ? CAUSE_PREEMPTED : CAUSE_REQUEUED;
 	return CAUSE_ENDED;
@@ -29,6 +31,8 @@ enum action stop_action(enum cause cause, const struct spec *spec)
 	case CAUSE_PREEMPTED:
 	case CAUSE_REQUEUED:
 	case CAUSE_UNKNOWN:
+	/* It was not the user's wish that it ends. */
+	case CAUSE_EVICTED:
 		return ACTION_SAVE_AND_END;
 	case CAUSE_TIMEOUT:
 		/* Usually this was forestalled (limit.c). */
@@ -55,6 +59,7 @@ const char *cause_name(enum cause cause)
 	case CAUSE_GRACE:
 		return "preemption, in its grace time";
 	case CAUSE_PREEMPTED:
+	case CAUSE_EVICTED:
 		return "preemption";
 	case CAUSE_REQUEUED:
 		return "requeue";

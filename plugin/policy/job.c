@@ -24,6 +24,8 @@ static void take_state(const char *state, struct job_facts *f)
 		f->cancelled = true;
 	else if (!strcmp(state, "TIMEOUT"))
 		f->timeout = true;
+	else if (!strcmp(state, "PREEMPTED"))
+		f->evicted = true;
 }
 
 /* A number of Slurm's JSON: plain up to 22.05, then {set, infinite, number}. */

@@ -610,7 +610,7 @@ static void dump(struct agent *a, const struct order *order)
 		/* What the program wrote before it was frozen. */
 		stdio_flush(&a->io, 1000);
 		tell_checkpoint(a);
-		tell(a, CONTROL_SAVED, 0, "end");
+		tell(a, CONTROL_SAVED, a->step.last.generation, "end");
 		_exit(0); /* and what criu may have left of the tree, too */
 	} else {
 		reap(a);

@@ -183,6 +183,7 @@ static void on_term(struct supervisor *s)
 							      COMMENT_TAKEN;
 	}
 	cause = stop_cause(&facts);
+	s->evicted = cause == CAUSE_EVICTED;
 	switch (stop_action(cause, &s->spec)) {
 	case ACTION_PASS:
 		if (s->spec.nodes > 1)
@@ -340,6 +341,24 @@ static void requeue_ended(struct supervisor *s)
 		    s->spec.job);
 }
 
+/* To Slurm the task ends by the signal it sent. */
+static void saved_and_ended(struct supervisor *s, int generation)
+{
+	s->ended = s->saved = true;
+	s->status = SIGTERM;
+	s->generation = generation;
+}
+
+static void tell_way_on(const struct supervisor *s)
+{
+	if (!strcmp(s->spec.step, "batch"))
+		say(SAYS "step %u.%s: the job was preempted, and Slurm does not start it again: it was saved, and sckpt restart %u goes on from there in a new job",
+		    s->spec.job, s->spec.step, s->spec.job);
+	else
+		say(SAYS "step %u.%s: the job was preempted, and Slurm does not start it again: it was saved, and srun --checkpoint=restart=%u.%s:%d with the same program, nodes and tasks goes on from there",
+		    s->spec.job, s->spec.step, s->spec.job, s->spec.step, s->generation);
+}
+
 /* The step's first node hears of it. */
 static void part_is_over(const struct supervisor *s, int status)
 {
@@ -358,7 +377,9 @@ static void __attribute__((noreturn)) finish(struct supervisor *s, int status)
 {
 	if (s->requeue && s->saved)
 		requeue_ended(s);
-	if (s->saved && !s->spec.part)
+	if (s->evicted && s->saved)
+		tell_way_on(s);
+	else if (s->saved && !s->spec.part)
 		start_soon(s);
 	wait_for_comment(s);
 	wait_for_mail(s);
@@ -472,8 +493,7 @@ static void on_children(struct supervisor *s)
 			} else if (msg.kind == CONTROL_TASK_ENDED) {
 				links_ended(&s->links, msg.task, msg.value);
 			} else if (msg.kind == CONTROL_SAVED && was_end(s, &msg)) {
-				s->ended = s->saved = true;
-				s->status = SIGTERM;
+				saved_and_ended(s, msg.value);
 			} else if (msg.kind == CONTROL_LOST) {
 				lost(s, &msg);
 			} else if (msg.kind == CONTROL_EVENT) {
@@ -574,9 +594,7 @@ static void on_answer(struct supervisor *s)
 		break;
 	case CONTROL_SAVED:
 		if (was_end(s, &msg)) {
-			/* To Slurm the task ends by the signal it sent. */
-			s->ended = s->saved = true;
-			s->status = SIGTERM;
+			saved_and_ended(s, msg.value);
 			break;
 		}
 		on_saved(s, &msg);

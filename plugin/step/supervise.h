@@ -62,6 +62,7 @@ struct supervisor {
 	int64_t passed; /* when the program last got a signal, s since 1970 */
 	bool refused; /* one was refused: SIGTERM goes to the program */
 	bool requeue; /* the job is to be requeued when this dump is done */
+	bool evicted; /* Slurm does not start it again */
 	char refusal[640]; /* the last reason: a dump by the clock that is
 			    * refused is told of once */
 	struct periodic periodic;
@@ -78,6 +79,7 @@ struct supervisor {
 	bool ended; /* the program ended, with this status */
 	int status;
 	bool saved; /* it did by being dumped */
+	int generation; /* then: its number */
 };
 
 /* ---- tell.c: the job's user is told ------------------------------------ */

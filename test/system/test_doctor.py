@@ -102,6 +102,22 @@ def test_finds(cluster, what):
     assert mine and mine[0]["result"] == result and text in mine[0]["text"], found
 
 
+def test_configless(cluster):
+    """plugstack.conf as slurmd has it of slurmctld. (srun here has its own, without sckpt.)"""
+    spoil, mend = over(PLUGSTACK, "# nothing\\n")
+    conf = "/run/slurm/conf"
+    cluster.run("n1", f"{spoil}; mkdir -p {conf}/plugstack.conf.d; "
+                f"echo 'include plugstack.conf.d/*.conf' >{conf}/plugstack.conf; "
+                f"echo 'optional sckpt.so keep=5' >{conf}/plugstack.conf.d/ours.conf", user="root")
+    try:
+        found, _ = doctor(cluster)
+    finally:
+        cluster.run("n1", f"{mend}; rm -r {conf}", user="root")
+    plugin = [f["text"] for f in found if f["what"] == "plugin"]
+    assert plugin and plugin[0].startswith(
+        f"{conf}/plugstack.conf.d/ours.conf names sckpt.so, and srun does not load it"), found
+
+
 def test_bounding_set(cluster):
     """slurmd's, not the shell's; so it is a slurmd of this name that is looked at."""
     cluster.run("n1", "cp /bin/sleep /tmp/slurmd", user="root")

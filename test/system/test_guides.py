@@ -5,7 +5,7 @@ words by which they tell symptoms are those of the sources.
 The info words behind a block's fence say how:
   script NAME [array|slices|nopreempt]   a job script: it is preempted, and ends well
   sh user [ended|partition]    the user's commands; 4711 is the last script's job
-  sh admin [nodes]             root's, on one node or all
+  sh admin [nodes|prune]       root's, on one node or all
   sh build, sh packages        the build, in the build root; what it needs is there
   conf slurm.conf NAME         Slurm takes it; `partition` has the commands after it run with it
   conf plugstack.conf, conf sckpt.conf   taken as the cluster's
@@ -273,6 +273,8 @@ def test_store_and_metrics(cluster):
         assert len(set(table)) >= 10
         for name in table:
             assert f"\n{name}" in text, name
+        [prune] = of(ADMIN, "admin", "prune")
+        commands(cluster, prune, None, user="root")
         assert set(re.findall(r"^(sckpt_\w+)", text, re.M)) == set(table)
         row = re.search(r"^\| `sckpt_checkpoints_total.*$", (TOP / "doc/admin-guide.md").read_text(), re.M)[0]
         assert set(re.findall(r'sckpt_checkpoints_total\{reason="(\w+)"', text)) == \

@@ -329,6 +329,7 @@ static void settings(void **state)
 		{ "elevate=tcp seccomp", "it is none, or a list of" },
 		{ "elevate-groups=a,,b", "list of names with , between" },
 		{ "no-new-privs=yes", "it is either auto or always" },
+		{ "local=tmp", "it is none, or a list of directories" },
 		{ "files=all", "it is cut, copy or leave" },
 		{ "files-max=much", "it is a size such as" },
 		{ "user-dir=maybe", "it is either yes or no" },
@@ -363,6 +364,10 @@ static void settings(void **state)
 	assert_int_equal(conf.limits.requeue_wait, 60);
 	assert_int_equal(conf_set(&conf, "requeue-wait=slurm", &e), 0);
 	assert_int_equal(conf.limits.requeue_wait, 0);
+	assert_int_equal(conf_set(&conf, "local=/tmp:/scratch", &e), 0);
+	assert_string_equal(conf.limits.local, "/tmp:/scratch");
+	assert_int_equal(conf_set(&conf, "local=none", &e), 0);
+	assert_string_equal(conf.limits.local, "");
 	assert_int_equal(conf_set(&conf, "overhead=10", &e), 0);
 	assert_int_equal(conf_set(&conf, "user-dir=no", &e), 0);
 	assert_string_equal(conf.dir, "/x/%u");

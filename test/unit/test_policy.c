@@ -40,6 +40,8 @@ static void every_cause(void **state)
 		{ { .answered = true, .cancelled = true, .completing = true, .preempted = true },
 		  CAUSE_CANCELLED,
 		  { ACTION_PASS, ACTION_PASS, ACTION_SAVE_AND_END, ACTION_PASS } },
+		{ { .answered = true, .evicted = true, .completing = true, .preempted = true },
+		  CAUSE_EVICTED, ALL(ACTION_SAVE_AND_END) },
 		{ { .answered = true, .completing = true }, CAUSE_ENDED, ALL(ACTION_PASS) },
 		{ { .answered = true }, CAUSE_ENDED, ALL(ACTION_PASS) },
 	};
