@@ -54,10 +54,10 @@ void criu_run_free(struct criu_run *r);
 char **criu_args(const struct criu_run *r, const char *criu, const char *images,
 		 bool tcp);
 void criu_args_free(char **argv);
-/* Its environment. cache: a directory where it may keep what it found out about the kernel. put: who
+/* Its environment, for a restore or a dump. cache: a directory where it may keep what it found out about the kernel. put: who
  * started it may write to its memory (sckpt/put.h). */
 #define CRIU_ENV_MAX 8
-void criu_env(char *envp[CRIU_ENV_MAX], char *cache, bool put);
+void criu_env(char *envp[CRIU_ENV_MAX], bool restore, char *cache, bool put);
 
 /* Whether what criu is to run and to load is there, and, at a dump, what the tree's root has as
  * its executable: sckpt may have been removed from the node while the step runs. */
@@ -79,6 +79,9 @@ struct criu_watch {
 	pid_t pid; /* the caller's to set when it has started it */
 	int signals; /* readable when there is something to look at; a signalfd, which takes the
 		      * SIGCHLD of other children, too */
+	uint64_t keep; /* the caller's, before criu_watch_begin(): what the restored root, and all
+			* below, keep of criu's capabilities (1 << CAP_…) until they have their
+			* own; 0: all */
 	bool adopting; /* a restore: it is traced until it has made the root */
 	bool ended;
 	int status; /* then: its wait status */
@@ -102,7 +105,7 @@ void criu_watch_end(struct criu_watch *w);
 int adopt_begin(pid_t criu, struct err *e);
 /* Returns 1 when the root is a subreaper and criu is traced no more, 0 when it
  * is still to come, -1 on error. */
-int adopt_event(pid_t criu, int status, struct err *e);
+int adopt_event(pid_t criu, int status, uint64_t keep, struct err *e);
 /* When criu is to undo what it did, while it is still traced: it is brought to
  * a stop, and at the next one that waitpid tells, let go. */
 void adopt_stop(pid_t criu);

@@ -170,6 +170,36 @@ static void take_hello(struct broker *b, const struct ucred *from)
 	broker_send(b->sock, &yes, NULL, 0, NULL);
 }
 
+/* The agent waits for a word. */
+static void refuse(const struct broker *b, const char *text)
+{
+	static struct broker_message m;
+
+	m = (struct broker_message){ .word = BROKER_REFUSED };
+	m.size = (uint32_t)snprintf(m.text, sizeof(m.text), "%s", text);
+	say("%s", text);
+	broker_send(b->sock, &m, NULL, 0, NULL);
+}
+
+/* Its pidfd; -1. */
+static int start_server(struct broker *b, struct broker_message *m, int *fds, int count, pid_t *server)
+{
+	int fd;
+
+	if ((*server = fork()) == 0)
+		serve(b, m, fds, count);
+	fd = *server > 0 ? pidfd(*server) : -1;
+	if (fd < 0) {
+		if (*server > 0) {
+			kill(*server, SIGKILL);
+			waitpid(*server, NULL, 0);
+		}
+		refuse(b, "sckpt-broker can start no process");
+		drop_dir(b);
+	}
+	return fd;
+}
+
 /* Returns the pidfd of who works on it, -1: nobody; -2: there is nobody to hear any more. */
 static int take_message(struct broker *b, pid_t *server)
 {
@@ -194,30 +224,13 @@ static int take_message(struct broker *b, pid_t *server)
 	} else if ((m.word != BROKER_DUMP && m.word != BROKER_RESTORE) || count < 1) {
 		say("a message of the step's agent is not understood");
 	} else if (make_dir(b, &e) < 0) {
-		say("%s", e.text);
-		m = (struct broker_message){ .word = BROKER_REFUSED };
-		m.size = (uint32_t)snprintf(m.text, sizeof(m.text), "%s", e.text);
-		broker_send(b->sock, &m, NULL, 0, &e);
+		refuse(b, e.text);
 	} else {
-		if ((*server = fork()) == 0)
-			serve(b, &m, fds, count);
-		rc = *server > 0 ? pidfd(*server) : -1;
+		rc = start_server(b, &m, fds, count, server);
 	}
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	return rc;
-}
-
-/* The agent waits for a word, and nobody else will say it. */
-static void tell_cut_off(const struct broker *b)
-{
-	static struct broker_message m;
-
-	m = (struct broker_message){ .word = BROKER_REFUSED };
-	m.size = (uint32_t)snprintf(m.text, sizeof(m.text),
-				    "a process of sckpt-broker was killed at work");
-	say("%s", m.text);
-	broker_send(b->sock, &m, NULL, 0, NULL);
 }
 
 static void live(struct broker *b, int slurmstepd)
@@ -235,7 +248,7 @@ static void live(struct broker *b, int slurmstepd)
 			return;
 		if (p[2].revents) {
 			if (!ended_well(server))
-				tell_cut_off(b);
+				refuse(b, "a process of sckpt-broker was killed at work");
 			close_fd(&server_fd);
 			drop_dir(b);
 		}

@@ -56,8 +56,11 @@ int enter_groups(const struct broker *b, struct err *e);
 int enter_namespaces(const struct broker *b, struct err *e);
 /* What it does with files from here on it does as the user. */
 int files_as_user(const struct broker *b, struct err *e);
-/* In a child: becomes the user, with `needs` beside CAP_CHECKPOINT_RESTORE, all ambient. */
-int become_user(const struct broker *b, int needs, struct err *e);
+/* In a child: becomes the user, with `needs` beside CAP_CHECKPOINT_RESTORE, all ambient; for a
+ * restore with what is needed for caps_of_restored(), too. */
+int become_user(const struct broker *b, int needs, bool restore, struct err *e);
+/* What the processes that criu restores have of these until they have their own (1 << CAP_…). */
+uint64_t caps_of_restored(int needs);
 
 /* ---- look.c: the step's processes, seen from inside --------------------------------- */
 

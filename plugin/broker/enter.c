@@ -86,17 +86,39 @@ static int agent_groups(gid_t **list, int *count, gid_t *gid, struct err *e)
 
 int files_as_user(const struct broker *b, struct err *e)
 {
+	cleanup_free gid_t *groups = NULL;
+	gid_t gid = (gid_t)-1;
+	int count = 0;
+
+	if (agent_groups(&groups, &count, &gid, e) < 0)
+		return -1;
+	if (setgroups((size_t)count, groups) < 0)
+		return err_sys(e, "cannot take the groups of user id %u", b->uid);
+	setfsgid(gid);
 	setfsuid(b->uid);
-	if ((uid_t)setfsuid(b->uid) != b->uid)
+	if ((uid_t)setfsuid(b->uid) != b->uid || (gid_t)setfsgid(gid) != gid)
 		return err_sys(e, "cannot take the rights of user id %u", b->uid);
 	/* That has cleared it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	return 0;
 }
 
-int become_user(const struct broker *b, int needs, struct err *e)
+/*
+ * While it is being restored, a process is not to be traced by its user: it has memory in common with
+ * criu. So it has something that they have not; of all that the broker has this is of the
+ * least use to them, without privileges that an execve could give.
+ */
+#define MARK CAP_SYS_CHROOT
+
+uint64_t caps_of_restored(int needs)
 {
-	cap_value_t caps[4] = { CAP_CHECKPOINT_RESTORE };
+	return UINT64_C(1) << CAP_CHECKPOINT_RESTORE |
+	       UINT64_C(1) << (needs & ELEVATE_TCP ? CAP_NET_ADMIN : MARK);
+}
+
+int become_user(const struct broker *b, int needs, bool restore, struct err *e)
+{
+	cap_value_t caps[5] = { CAP_CHECKPOINT_RESTORE };
 	cleanup_free gid_t *groups = NULL;
 	int n = 1, count = 0;
 	gid_t gid = (gid_t)-1;
@@ -107,6 +129,8 @@ int become_user(const struct broker *b, int needs, struct err *e)
 		caps[n++] = CAP_NET_ADMIN; /* TCP_REPAIR, net/ipv4/tcp.c */
 	if (needs & ELEVATE_PTRACE)
 		caps[n++] = CAP_SYS_PTRACE; /* security/yama/yama_lsm.c */
+	if (restore && !(needs & ELEVATE_TCP))
+		caps[n++] = MARK;
 	if (agent_groups(&groups, &count, &gid, e) < 0)
 		return -1;
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 ||

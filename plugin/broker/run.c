@@ -186,7 +186,7 @@ become_criu(const struct runner *r, char *argv[], char *envp[], int *fds)
 	for (int i = 0; i < r->run.count; i++)
 		if (r->run.restore)
 			fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CRIU_FD_FIRST + FDS_MAX);
-	if (become_user(r->b, r->needs, &e) < 0)
+	if (become_user(r->b, r->needs, r->run.restore, &e) < 0)
 		_exit(126);
 	/* As the user: what lies there is theirs. */
 	close(0);
@@ -232,7 +232,7 @@ static int start_criu(struct runner *r, int *fds, struct err *e)
 		return -1;
 	}
 	/* Root's: what criu believes of the kernel is not to be the user's word. */
-	criu_env(envp, "XDG_RUNTIME_DIR=" IMAGES, false);
+	criu_env(envp, r->run.restore, "XDG_RUNTIME_DIR=" IMAGES, false);
 	r->criu.pid = fork();
 	if (r->criu.pid == 0)
 		become_criu(r, argv, envp, fds);
@@ -319,6 +319,8 @@ static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 	}
 	if (await_keeper(r, elsewhere, e) < 0 || (r->hook = hook_listen(e)) < 0)
 		return -1;
+	if (r->run.restore)
+		r->criu.keep = caps_of_restored(r->needs);
 	return start_criu(r, fds, e);
 }
 

@@ -74,7 +74,7 @@ void id_print(const struct spec *step, int generation, char out[ID_TEXT_MAX]);
 /* What Slurm's configuration says of sckpt, as the plugin gets it. */
 struct site {
 	struct conf conf;
-	char dir[512]; /* Slurm's configuration directory */
+	char dir[256]; /* Slurm's configuration directory */
 	char file[512]; /* plugstack.conf, or what it includes; "" nothing names sckpt.so */
 	char plugin[512]; /* as it is named there */
 };

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -43,7 +44,7 @@ static int open_file(int dir, const char *name, struct stat *st, struct err *e)
 static int pour(struct image_sink *sink, int fd, const int pipe[2], int handle,
 		uint64_t left, struct err *e)
 {
-	char buf[65536];
+	char buf[PIPE_BUF]; /* the least that a pipe holds (pipe(7)) */
 
 	while (left) {
 		size_t want = left < sizeof(buf) ? (size_t)left : sizeof(buf);
@@ -52,7 +53,7 @@ static int pour(struct image_sink *sink, int fd, const int pipe[2], int handle,
 		if (n <= 0)
 			return n ? err_sys(e, "cannot read") :
 				   err_set(e, "it is shorter than it was");
-		/* A pipe of 64 KiB that is empty takes it whole. */
+		/* One that is empty takes it whole, also of a user with many (fs.pipe-user-pages-soft). */
 		if (file_write(pipe[1], buf, (size_t)n, e) < 0 ||
 		    sink->pour(sink->arg, handle, pipe[0], e) < 0)
 			return -1;

@@ -144,7 +144,7 @@ static int take_file(const char *path, int depth, struct site *site, struct err 
 
 static int take_includes(const char *pattern, int depth, struct site *site, struct err *e)
 {
-	char path[512];
+	char path[sizeof(site->dir) + 512];
 	glob_t found;
 	int rc = 0;
 

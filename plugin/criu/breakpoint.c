@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -35,18 +36,19 @@ static int set_one(pid_t pid)
 /* Of the agent's descriptors none is kept from being closed. */
 static void set_and_end(void)
 {
+	pid_t parent = getpid(), pid;
 	int status, rc = -1;
-	pid_t pid;
 
 	syscall(SYS_close_range, 0U, ~0U, 0U);
 	if ((pid = fork()) == 0) {
-		if (ptrace(PTRACE_TRACEME, 0, 0, 0) == 0)
+		/* It is not to stand there, stopped, when the one that traces it was killed. */
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == parent &&
+		    ptrace(PTRACE_TRACEME, 0, 0, 0) == 0)
 			raise(SIGSTOP);
 		_exit(0);
 	}
-	if (pid > 0) {
-		if (waitpid(pid, &status, 0) == pid && WIFSTOPPED(status))
-			rc = set_one(pid);
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFSTOPPED(status)) {
+		rc = set_one(pid);
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
 	}

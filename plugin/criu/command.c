@@ -147,7 +147,7 @@ void criu_args_free(char **argv)
 	free(argv);
 }
 
-void criu_env(char *envp[CRIU_ENV_MAX], char *cache, bool put)
+void criu_env(char *envp[CRIU_ENV_MAX], bool restore, char *cache, bool put)
 {
 	char **at = envp;
 
@@ -156,6 +156,8 @@ void criu_env(char *envp[CRIU_ENV_MAX], char *cache, bool put)
 	*at++ = "SCKPT_HOOK=" HOOK_SOCKET;
 	if (put)
 		*at++ = "SCKPT_PUT=" SCKPT_RUN_DIR "/" PUT_SOCKET;
+	if (restore)
+		*at++ = "SCKPT_RESTORES=1";
 	*at++ = "LD_PRELOAD=" IN_CRIU_PATH;
 	*at++ = cache;
 	*at = NULL;

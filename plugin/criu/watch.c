@@ -12,7 +12,7 @@ int criu_watch_begin(struct criu_watch *w, struct err *e)
 {
 	sigset_t chld;
 
-	*w = (struct criu_watch){ .pid = -1 };
+	*w = (struct criu_watch){ .pid = -1, .keep = w->keep };
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &chld, NULL);
@@ -45,7 +45,7 @@ int criu_watch_look(struct criu_watch *w, struct err *e)
 		if (!WIFSTOPPED(status)) {
 			note_end(w, status);
 		} else {
-			if ((rc = adopt_event(w->pid, status, e)) < 0)
+			if ((rc = adopt_event(w->pid, status, w->keep, e)) < 0)
 				return -1;
 			w->adopting = rc == 0;
 		}

@@ -19,6 +19,9 @@ void *memory_reserve(size_t size)
 
 	if (memory == MAP_FAILED)
 		return NULL;
+	/* A fork of ours needs nothing of it (criu/breakpoint.c), and would have to be promised all of
+	 * it once more (vm.overcommit_memory=2). */
+	madvise(memory, size, MADV_DONTFORK);
 	/* One page fault for 2 MiB: in virtual machines 20 us each was seen. */
 	if (size >= HUGE_SIZE)
 		madvise(memory, size, MADV_HUGEPAGE);

@@ -81,6 +81,7 @@ struct feed {
 
 struct image_reader {
 	const struct image_set *set;
+	const struct image_item **by_name; /* its items, sorted */
 	struct image_options options;
 	struct page_key key;
 	uint8_t *meta;
@@ -89,7 +90,7 @@ struct image_reader {
 	pthread_mutex_t lock;
 	pthread_cond_t work, ready;
 	struct feed **feeds;
-	size_t feed_count, open_feeds;
+	size_t feed_count, open_feeds, ahead;
 	struct piece *first, **last;
 	bool closing;
 	struct err failed;
@@ -490,13 +491,38 @@ static int feed_read_ahead(struct image_reader *r, struct feed *f, struct err *e
 	return 0;
 }
 
-static const struct image_item *find_item(const struct image_set *set,
+static int compare_items(const void *a, const void *b)
+{
+	const struct image_item *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+/* A tree of thousands of processes has tens of thousands of images. */
+static int sort_items(struct image_reader *r, struct err *e)
+{
+	size_t n = r->set->item_count;
+
+	if (!(r->by_name = malloc((n + 1) * sizeof(*r->by_name))))
+		return err_set(e, "no memory for a list of images");
+	for (size_t i = 0; i < n; i++)
+		r->by_name[i] = &r->set->items[i];
+	qsort(r->by_name, n, sizeof(*r->by_name), compare_items);
+	return 0;
+}
+
+static int compare_name(const void *name, const void *item)
+{
+	return strcmp(name, (*(const struct image_item *const *)item)->name);
+}
+
+static const struct image_item *find_item(const struct image_reader *r,
 					  const char *name)
 {
-	for (size_t i = 0; i < set->item_count; i++)
-		if (!strcmp(set->items[i].name, name))
-			return &set->items[i];
-	return NULL;
+	const struct image_item **at = bsearch(name, r->by_name, r->set->item_count,
+					       sizeof(*r->by_name), compare_name);
+
+	return at ? *at : NULL;
 }
 
 static struct feed *feed_open(struct image_reader *r, const struct image_item *item,
@@ -522,13 +548,14 @@ static struct feed *feed_open(struct image_reader *r, const struct image_item *i
 static int source_open(void *arg, const char *name, struct err *e)
 {
 	struct image_reader *r = arg;
-	const struct image_item *item = find_item(r->set, name);
+	const struct image_item *item = find_item(r, name);
 
 	if (!item)
 		return -2;
-	for (size_t i = 0; i < r->feed_count; i++)
+	for (size_t i = 0; r->ahead && i < r->feed_count; i++)
 		if (r->feeds[i]->ahead && r->feeds[i]->item == item) {
 			r->feeds[i]->ahead = false;
+			r->ahead--;
 			return (int)i;
 		}
 	return feed_open(r, item, e) ? (int)r->feed_count - 1 : -1;
@@ -547,11 +574,13 @@ static void source_begin(void *arg)
 	for (size_t i = 0; i < r->set->item_count && left; i++) {
 		struct feed *f;
 
-		if (!r->set->items[i].bulk)
+		/* Other bulk (the content of files) criu does not ask for at once, or never. */
+		if (!r->set->items[i].bulk || strncmp(r->set->items[i].name, "pages-", 6))
 			continue;
 		if (!(f = feed_open(r, &r->set->items[i], &e)))
 			return;
 		f->ahead = true;
+		r->ahead++;
 		left -= f->piece_count < left ? f->piece_count : left;
 	}
 }
@@ -601,7 +630,8 @@ static struct piece *await_piece(struct image_reader *r, struct feed *f,
 /*
  * Lent memory may be written to again when criu has read it. A pipe holds at
  * most PIECE_PAGES pages (stream.c), so with a whole piece in it the one before
- * has been read.
+ * has been read; not with a short one, which is the last: that before it stays GIVEN,
+ * and nobody gets its memory.
  */
 static void done_with(struct image_reader *r, struct feed *f, bool lent)
 {
@@ -610,7 +640,7 @@ static void done_with(struct image_reader *r, struct feed *f, bool lent)
 	pthread_mutex_lock(&r->lock);
 	if (!lent)
 		queue_piece(r, &f->pieces[f->next]);
-	else if (f->given++ > 0)
+	else if (f->given++ > 0 && f->pieces[f->next].size == PIECE_SIZE)
 		queue_piece(r, &f->pieces[before]);
 	pthread_mutex_unlock(&r->lock);
 	f->next = (f->next + 1) % f->piece_count;
@@ -826,7 +856,8 @@ struct image_reader *image_reader_open(int dir, const struct image_set *set,
 	for (size_t i = 0; i < set->pack_count; i++)
 		if (pack_open(dir, &set->packs[i], &r->packs[i], e) < 0)
 			goto fail;
-	if (meta_read(dir, set, &r->meta, e) < 0 || check_page_lists(r, e) < 0)
+	if (meta_read(dir, set, &r->meta, e) < 0 || check_page_lists(r, e) < 0 ||
+	    sort_items(r, e) < 0)
 		goto fail;
 	return r;
 fail:
@@ -860,6 +891,7 @@ void image_reader_close(struct image_reader *r)
 	pthread_cond_destroy(&r->ready);
 	free(r->feeds);
 	free(r->packs);
+	free(r->by_name);
 	free(r->meta);
 	free(r);
 }
@@ -871,7 +903,7 @@ int image_reader_each(struct image_reader *r, const char *name,
 				  struct err *e),
 		      void *arg, struct err *e)
 {
-	const struct image_item *item = find_item(r->set, name);
+	const struct image_item *item = find_item(r, name);
 	struct piece *piece = NULL;
 	struct unpacker u;
 	struct feed f;

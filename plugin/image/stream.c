@@ -335,6 +335,7 @@ static int serve_request(struct stream *s, struct err *e)
 
 	if (n == 0 || (n < 0 && errno == ECONNRESET)) {
 		/* Criu is done with opening images. */
+		epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->criu.fd, NULL);
 		close(s->criu.fd);
 		s->criu.fd = -1;
 		return 0;

@@ -939,18 +939,23 @@ static int add_page_list(struct bytes *b, const struct item *item,
 	return run.count ? bytes_add(b, &run, sizeof(run), e) : 0;
 }
 
-static struct item *find_item(const struct image_writer *w, const char *name)
+/* Images of one process lie beside one another. */
+static struct item *find_item(const struct image_writer *w, const char *name, size_t near)
 {
-	for (size_t i = 0; i < w->item_count; i++)
-		if (!strcmp(w->items[i]->d.name, name))
-			return w->items[i];
+	for (size_t i = 0; i < w->item_count; i++) {
+		struct item *item = w->items[(near + i) % w->item_count];
+
+		if (!strcmp(item->d.name, name))
+			return item;
+	}
 	return NULL;
 }
 
-/* Of one process; `map` is its page map. */
-static int tidy_map_of(struct image_writer *w, struct item *map,
-			 struct err *e)
+/* Of one process; item `at` is its page map. */
+static int tidy_map_of(struct image_writer *w, size_t at, struct err *e)
 {
+	size_t near = at > 16 ? at - 16 : 0;
+	struct item *map = w->items[at];
 	struct bytes out = { NULL, 0, 0 };
 	cleanup_free struct meta_run **runs = NULL;
 	struct item *mm, *pages;
@@ -960,11 +965,11 @@ static int tidy_map_of(struct image_writer *w, struct item *map,
 	int64_t omitted;
 
 	snprintf(name, sizeof(name), "mm-%s", map->d.name + strlen("pagemap-"));
-	if (!(mm = find_item(w, name)) ||
+	if (!(mm = find_item(w, name, near)) ||
 	    !pagemap_pages_id(map->data, (size_t)map->d.size, &id))
 		return 0;
 	snprintf(name, sizeof(name), "pages-%u.img", id);
-	if (!(pages = find_item(w, name)))
+	if (!(pages = find_item(w, name, near)))
 		return 0;
 	for (size_t p = 0; p < pages->part_count; p++)
 		count += pages->parts[p].count;
@@ -995,7 +1000,7 @@ static int tidy_maps(struct image_writer *w, struct err *e)
 		/* pagemap-shmem-ID.img has no mm-shmem-ID.img beside it. */
 		if (!item->d.bulk && item->d.size &&
 		    !strncmp(item->d.name, "pagemap-", 8) &&
-		    tidy_map_of(w, item, e) < 0)
+		    tidy_map_of(w, i, e) < 0)
 			return -1;
 	}
 	return 0;

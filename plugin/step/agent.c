@@ -461,11 +461,8 @@ static void say_over(struct agent *a, int status)
 
 	if (!is_set(a))
 		return;
-	a->step.answer.over = true;
-	a->step.answer.status = status;
 	if (a->step.spec.part)
-		a->over_said = set_answer(&a->step, a->step.answer.state, NULL,
-					  NULL) == 0;
+		a->over_said = set_answer_over(&a->step, status, NULL) == 0;
 	else
 		set_say(&a->step, &o, NULL);
 }
@@ -628,10 +625,12 @@ static void stop(struct agent *a, const struct control *msg)
 	}
 	snprintf(order.reason, sizeof(order.reason), "%.79s", msg->text);
 	snprintf(order.request, sizeof(order.request), "%s", msg->request);
-	check_begin(&a->check, &a->step, &order);
-	if (a->saving) /* the supervisor orders one after the other */
+	if (a->saving) { /* the supervisor orders one after the other */
 		tell(a, CONTROL_REFUSED, 0, "another checkpoint is being taken");
-	else if (!order.end || calls_stop(a->calls))
+		return;
+	}
+	check_begin(&a->check, &a->step, &order);
+	if (!order.end || calls_stop(a->calls))
 		dump(a, &order);
 	else {
 		/* The script's steps first: its own dump is the record of

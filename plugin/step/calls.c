@@ -189,12 +189,20 @@ static void begin(struct calls *c, struct call *call)
 		return;
 	if (is_new)
 		call->number = ++c->step->calls;
+	if (is_known(c, call))
+		return;
 	more = realloc(c->running, (c->count + 1) * sizeof(*more));
-	if (!more)
+	if (more)
+		c->running = more;
+	else
+		err_set(&e, "no memory for it");
+	if (!more || (client = start_client(c, call, is_new, &e)) < 0) {
+		/* It would wait for ever. */
+		step_tell(c->step, CONTROL_NOTE, "srun call %d of the script cannot be started: %s", call->number,
+			  e.text);
+		kill(call->pid, SIGKILL);
 		return;
-	c->running = more;
-	if (is_known(c, call) || (client = start_client(c, call, is_new, &e)) < 0)
-		return;
+	}
 	more[c->count++] = (struct running){ client, call->pid, call->number };
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <search.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,8 +38,7 @@ struct walk {
 	uint64_t bytes;
 	unsigned left[REASONS];
 	char example[200];
-	struct inode *inodes;
-	size_t inode_count;
+	void *inodes; /* tsearch(3): struct inode */
 	/* Of the second time alone: */
 	const struct manifest *m;
 	struct image_writer *writer;
@@ -75,20 +75,34 @@ static struct carry_entry entry_of(struct walk *w, enum carry_kind kind,
 				     .path = w->path };
 }
 
+static int compare_inodes(const void *a, const void *b)
+{
+	const struct inode *x = a, *y = b;
+
+	return x->inode < y->inode ? -1 : x->inode > y->inode;
+}
+
+static void free_inode(void *inode)
+{
+	free(((struct inode *)inode)->path);
+	free(inode);
+}
+
 /* The name that an inode was met by before. */
 static const char *met(struct walk *w, const struct stat *st)
 {
-	struct inode *more;
+	const struct inode wanted = { st->st_ino, NULL };
+	struct inode **found = tfind(&wanted, &w->inodes, compare_inodes);
+	struct inode *new;
 
-	for (size_t i = 0; i < w->inode_count; i++)
-		if (w->inodes[i].inode == st->st_ino)
-			return w->inodes[i].path;
-	more = realloc(w->inodes, (w->inode_count + 1) * sizeof(*more));
-	if (more) {
-		w->inodes = more;
-		more[w->inode_count] = (struct inode){ st->st_ino, strdup(w->path) };
-		w->inode_count += more[w->inode_count].path != NULL;
-	}
+	if (found)
+		return (*found)->path;
+	/* Without memory it is copied twice. */
+	if (!(new = malloc(sizeof(*new))))
+		return NULL;
+	*new = (struct inode){ st->st_ino, strdup(w->path) };
+	if (!new->path || !tsearch(new, &w->inodes, compare_inodes))
+		free_inode(new);
 	return NULL;
 }
 
@@ -319,11 +333,8 @@ static int look_through(struct walk *w, int fd, int depth)
 
 static void free_inodes(struct walk *w)
 {
-	for (size_t i = 0; i < w->inode_count; i++)
-		free(w->inodes[i].path);
-	free(w->inodes);
+	tdestroy(w->inodes, free_inode);
 	w->inodes = NULL;
-	w->inode_count = 0;
 }
 
 static int walk_root(struct walk *w, const struct carry_root *root)

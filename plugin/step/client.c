@@ -202,15 +202,21 @@ static void take_others(const struct client *c)
 	struct dirent *entry;
 	char path[64];
 	DIR *dir;
+	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo", c->call.pid);
-	if (!(dir = opendir(path)))
+	/* None of the numbers that are to be taken. */
+	fd = out_of_the_way(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	if (fd < 0 || !(dir = fdopendir(fd))) {
+		close_fd(&fd);
 		return;
+	}
 	while ((entry = readdir(dir))) {
 		cleanup_free char *info = NULL;
-		int fd = atoi(entry->d_name), mine;
+		int mine;
 		char *at;
 
+		fd = atoi(entry->d_name);
 		if (fd < 3 || fd >= OWN_FDS ||
 		    file_read(dirfd(dir), entry->d_name, 65536, &info, NULL) < 0 ||
 		    !(at = strstr(info, "flags:")) ||

@@ -5,6 +5,7 @@
  * decides, the others answer (store.h, parts.c).
  */
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -160,20 +161,46 @@ int set_over(const struct step *step, int *part, int *status)
 
 /* ---- the others ------------------------------------------------------------------- */
 
-int set_answer(struct step *step, int state, const struct set_answer *more,
-	       struct err *e)
+/* The agent's loop says that programs have ended, and the thread that finishes a dump that it has. */
+static pthread_mutex_t answering = PTHREAD_MUTEX_INITIALIZER;
+
+static int write_answer(struct step *step, struct err *e)
 {
 	struct set_answer *a = &step->answer;
 
 	a->run = step->spec.restart;
+	snprintf(a->node, sizeof(a->node), "%s", step->spec.node);
+	return set_answer_write(&step->store, a, e);
+}
+
+int set_answer_over(struct step *step, int status, struct err *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&answering);
+	step->answer.over = true;
+	step->answer.status = status;
+	rc = write_answer(step, e);
+	pthread_mutex_unlock(&answering);
+	return rc;
+}
+
+int set_answer(struct step *step, int state, const struct set_answer *more,
+	       struct err *e)
+{
+	struct set_answer *a = &step->answer;
+	int rc;
+
+	pthread_mutex_lock(&answering);
 	a->number = step->order;
 	a->state = state;
 	a->resident = more ? more->resident : 0;
 	a->stored = more ? more->stored : 0;
 	a->elsewhere = more && more->elsewhere;
-	snprintf(a->node, sizeof(a->node), "%s", step->spec.node);
 	snprintf(a->text, sizeof(a->text), "%s", more ? more->text : "");
-	return set_answer_write(&step->store, a, e);
+	rc = write_answer(step, e);
+	pthread_mutex_unlock(&answering);
+	return rc;
 }
 
 int set_hear(const struct step *step, int64_t until, struct err *e)

@@ -33,6 +33,8 @@ int set_over(const struct step *step, int *part, int *status);
 /* Answers the last order. more: what is to be said beside, or NULL. */
 int set_answer(struct step *step, int state, const struct set_answer *more,
 	       struct err *e);
+/* Says beside what it answered last that the programs here have ended. Both from any thread. */
+int set_answer_over(struct step *step, int status, struct err *e);
 /* Waits for what becomes of a dump: 0 all have theirs; -1 not, and e says why; 1 it was
  * not said. */
 int set_hear(const struct step *step, int64_t until, struct err *e);

@@ -339,9 +339,11 @@ static bool empty(struct std_stream *s, bool input)
 /* slurmstepd has taken all that was written to it. */
 static bool taken(const struct std_stream *s)
 {
+	struct pollfd p = { s->outer, POLLOUT, 0 };
 	int unread = 0;
 
-	return s->outer < 0 || ioctl(s->outer, FIONREAD, &unread) < 0 || !unread;
+	return s->outer < 0 || ioctl(s->outer, FIONREAD, &unread) < 0 || !unread ||
+	       (poll(&p, 1, 0) > 0 && (p.revents & POLLERR)); /* it is gone */
 }
 
 /* The one that had its turn is through. */

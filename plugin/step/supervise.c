@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -202,6 +203,33 @@ static void on_term(struct supervisor *s)
 		order_dump(s, ENDING, cause_name(cause), "");
 		break;
 	}
+}
+
+static int64_t late_at(const struct supervisor *s)
+{
+	return s->told + budget_deadline_us(s->spec.kill_wait) * 1000;
+}
+
+/* The checkpoint that was being written when SIGTERM came is not done, and SIGKILL follows. */
+static void on_late(struct supervisor *s)
+{
+	if (!s->term || now_ns() < late_at(s))
+		return;
+	s->term = false;
+	if (!s->spec.part)
+		tell_refusal(s, "another one was being written when the step was told to end, and is not done yet: with a longer KillWait or a faster store it would be");
+	pass_term(s);
+}
+
+/* For poll(2). */
+static int wait_ms(const struct supervisor *s)
+{
+	int ms = periodic_wait(&s->periodic, now_ns());
+	int64_t left = s->term ? (late_at(s) - now_ns()) / 1000000 + 1 : INT_MAX;
+
+	if (left < 0)
+		left = 0;
+	return s->term && (ms < 0 || left < ms) ? (int)left : ms;
 }
 
 /*
@@ -683,7 +711,7 @@ int main(int argc, char *argv[])
 		p[1] = (struct pollfd){ s.spec.control, POLLIN, 0 };
 		p[2] = (struct pollfd){ first ? -1 : s.signals, POLLIN, 0 };
 		n = links_polls(&s.links, p + 3);
-		n = poll(p, (nfds_t)(3 + (first ? 1 : n)), !first ? periodic_wait(&s.periodic, now_ns()) :
+		n = poll(p, (nfds_t)(3 + (first ? 1 : n)), !first ? wait_ms(&s) :
 				   s.spec.restart <= 0 ? verdict_timeout_ms(&s.spec) + 1000 :
 							 -1);
 
@@ -691,6 +719,7 @@ int main(int argc, char *argv[])
 			s.looker = 0;
 		if (!s.looker)
 			on_clock(&s);
+		on_late(&s);
 		if (n <= 0)
 			continue;
 		if (p[1].revents)

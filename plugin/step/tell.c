@@ -105,6 +105,8 @@ static void comment(struct supervisor *s, const char *text, bool restored)
 		return;
 	if ((s->commenter = fork())) {
 		s->commented = now;
+		if (s->commenter < 0)
+			s->commenter = 0;
 		return;
 	}
 	if (!ending) {
@@ -168,8 +170,13 @@ void notify(struct supervisor *s, const char *what)
 	char subject[320];
 	struct err e;
 
-	if (!s->spec.notify || s->mailer || (s->mailer = fork()))
+	if (!s->spec.notify || s->mailer)
 		return;
+	if ((s->mailer = fork())) {
+		if (s->mailer < 0)
+			s->mailer = 0;
+		return;
+	}
 	job_ask(s->spec.job, &facts, NULL);
 	snprintf(subject, sizeof(subject), "Slurm Job_id=%u sckpt: step %s: %.240s",
 		 s->spec.job, s->spec.step, what);

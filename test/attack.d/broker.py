@@ -246,13 +246,60 @@ def needless(c):
     c.conf("elevate=seccomp\n")
     job = c.submit("--wrap", f"exec python3 {INSIDE}/puppet.py needless",
                    options=f"--requeue --checkpoint -w {NODE} -e err")
-    caps = "for p in $(pgrep -x criu); do sed -n 's/^CapPrm:.//p' /proc/$p/status; done"
+    # What nobody may trace is root's there (proc(5)): criu's child that asks the agent.
+    caps = ("for p in $(pgrep -x criu); do [ $(stat -c %u /proc/$p) = 0 ] || "
+            "sed -n 's/^CapPrm:.//p' /proc/$p/status; done")
     had = until("criu", lambda: c.run(NODE, caps, user="root", check=False).stdout.split())
     job.cancel()
     job.wait_end()
     # Of the user's processes the agent has most: CAP_CHECKPOINT_RESTORE.
     must_not(any(not int(x, 16) & ~(1 << 40) for x in had), f"the user may trace a criu that has {had}")
     return f"criu has a capability that no process of the user's has all the same: {had}"
+
+
+@contextlib.contextmanager
+def newborn(c, *words):
+    """What newborn.py says of the restore that begins meanwhile."""
+    p = subprocess.Popen([COMMAND, "run", NODE, "--", "python3", f"{INSIDE}/newborn.py", *words],
+                         stdout=subprocess.PIPE, text=True)
+    said = []
+    try:
+        assert p.stdout.readline() == "ready\n"
+        yield said
+        said += p.communicate(timeout=90)[0].split("\n")[:-1]
+    finally:
+        p.kill()
+
+
+def goes_on(c, job):
+    new = Job(c, int(c.run(NODE, f"sckpt restart {job.number} --force").stdout.split()[-1]), "user1", c.home("user1"))
+    until("the restore", lambda: c.restored(new.number))
+    new.cancel()
+
+
+@attack("the memory of what is being restored, by way of one of its threads that has given up criu's capabilities")
+def door(c):
+    c.conf("elevate=seccomp,tcp\n")
+    job = sandboxed(c)
+    with newborn(c) as said:
+        goes_on(c, job)
+    assert said, "nothing was seen of the restore"
+    useful = (1 << 21) | (1 << 19) | (1 << 12)  # SYS_ADMIN, SYS_PTRACE, NET_ADMIN
+    must_not(any(int(caps, 16) & useful for caps in said), f"what criu restores has {said}")
+    return f"all they could have is CHECKPOINT_RESTORE and SYS_CHROOT: {said}"
+
+
+@attack("criu killed when it holds off a filter that would make its capabilities stay")
+def orphans(c):
+    c.conf("elevate=seccomp\n")
+    job = sandboxed(c)
+    with newborn(c, "kill") as said:
+        new = Job(c, int(c.run(NODE, f"sckpt restart {job.number} --force").stdout.split()[-1]), "user1",
+                  c.home("user1"))
+    assert said[0] == "killed", said
+    must_not(said[1:], f"they live on without it: {said[1:]}")
+    c.ctl(f"scancel {new.number}", check=False)
+    return "what criu traces in a restore dies with it"
 
 
 @attack("capabilities in images that criu was made to believe by its parasite, and root has sealed")

@@ -304,6 +304,52 @@ static void many_open_at_once(void **state)
 	assert_int_equal(files(), 0);
 }
 
+/* What a pipe was lent stays as it is when its image is done, and the next one is read. */
+static void lent_pages_stay(void **state)
+{
+	const struct image_options options = { .threads = 2, .buffer = 16 << 20, .level = 1 };
+	struct content c[] = { content("pages-1.img", 266 * PAGE),
+			       content("pages-2.img", 256 * PAGE) };
+	static uint8_t got[266 * PAGE];
+	struct image_source source;
+	struct image_reader *r;
+	struct image_set set;
+	struct err e = { "" };
+	int first, second, one[2], two[2];
+
+	(void)state;
+	fill_random(c[0].data, c[0].size, 1);
+	fill_random(c[1].data, c[1].size, 2);
+	assert_int_equal(write_set(dir, "1-0", &options, NULL, c, 2, &set, &e), 0);
+	r = image_reader_open(dir, &set, &options, &e);
+	source = image_reader_source(r);
+	open_pipe(one);
+	open_pipe(two);
+	assert_true(fcntl(one[1], F_SETPIPE_SZ, 256 * PAGE) == 256 * PAGE);
+	assert_true(fcntl(two[1], F_SETPIPE_SZ, 256 * PAGE) == 256 * PAGE);
+	first = source.open(source.arg, c[0].name, &e);
+	assert_int_equal(source.pour(source.arg, first, one[1], &e), 1);
+	assert_int_equal(read(one[0], got, 10 * PAGE), 10 * PAGE);
+	assert_int_equal(source.pour(source.arg, first, one[1], &e), 0);
+	source.close(source.arg, first);
+	second = source.open(source.arg, c[1].name, &e);
+	assert_int_equal(source.pour(source.arg, second, two[1], &e), 0);
+	assert_int_equal(read(one[0], got + 10 * PAGE, 256 * PAGE), 256 * PAGE);
+	assert_memory_equal(got, c[0].data, c[0].size);
+	assert_int_equal(read(two[0], got, 256 * PAGE), 256 * PAGE);
+	assert_memory_equal(got, c[1].data, c[1].size);
+	source.close(source.arg, second);
+	for (int i = 0; i < 2; i++) {
+		close(one[i]);
+		close(two[i]);
+	}
+	image_reader_close(r);
+	remove_set(&set);
+	image_set_free(&set);
+	free_contents(c, 2);
+	assert_int_equal(files(), 0);
+}
+
 /* ---- failing ------------------------------------------------------------------ */
 
 /* Parts of a file, each with zeros up to a page. */
@@ -534,6 +580,7 @@ int main(void)
 		SET_TEST(zeros_and_equals_cost_nothing),
 		SET_TEST(only_what_changed),
 		SET_TEST(many_open_at_once),
+		SET_TEST(lent_pages_stay),
 		SET_TEST(parts_of_a_file),
 		SET_TEST(limit),
 		SET_TEST(name_taken),
