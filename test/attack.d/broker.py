@@ -246,9 +246,10 @@ def needless(c):
     c.conf("elevate=seccomp\n")
     job = c.submit("--wrap", f"exec python3 {INSIDE}/puppet.py needless",
                    options=f"--requeue --checkpoint -w {NODE} -e err")
-    # What nobody may trace is root's there (proc(5)): criu's child that asks the agent.
-    caps = ("for p in $(pgrep -x criu); do [ $(stat -c %u /proc/$p) = 0 ] || "
-            "sed -n 's/^CapPrm:.//p' /proc/$p/status; done")
+    # What nobody may trace is root's there (proc(5)): criu's child that asks the agent, from before
+    # it has less than criu.
+    caps = ("for p in $(pgrep -x criu); do c=$(sed -n 's/^CapPrm:.//p' /proc/$p/status); "
+            "[ $(stat -c %u /proc/$p/environ) = 0 ] || echo $c; done")
     had = until("criu", lambda: c.run(NODE, caps, user="root", check=False).stdout.split())
     job.cancel()
     job.wait_end()

@@ -229,6 +229,29 @@ def test_program_ends_while_it_is_saved(cluster):
     assert "killed" not in (cluster.home() / "err").read_text()
 
 
+def test_told_to_end_while_it_is_saved(cluster):
+    """And the disk takes longer than Slurm waits: the program is told before it is killed, and the
+    generation before stays."""
+    script = cluster.script("job.sh", "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; "
+                            "sleep 0.1; done\n")
+    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
+    job.wait_output("^line 10$")
+    order(cluster, job, "first")
+    assert answer(cluster, job, "first") is None
+    with injected(cluster, job, "fsync:delay_enter=40000000:when=1"):
+        order(cluster, job, "late")
+        until("it to be written", lambda: '"writing", "request": "late"' in
+              (job.store() / "status.json").read_text(), 20)
+        cluster.ctl(f"scontrol requeue {job.number}")
+        until("the program's handler", (cluster.home() / "told").exists, 20)
+        until("the end", lambda: job.node is None)
+    assert "another one was being written when the step was told to end" in (cluster.home() / "err").read_text()
+    until("the next run", lambda: job.node)
+    goes_on(job)
+    # It was still written, or not: SIGKILL comes a second later.
+    assert job.generations() in ([1], [1, 2])
+
+
 def test_quota(cluster):
     """The second checkpoint would exceed it: refused in words."""
     cluster.conf("quota=6M\n")
