@@ -79,9 +79,8 @@ struct criu_watch {
 	pid_t pid; /* the caller's to set when it has started it */
 	int signals; /* readable when there is something to look at; a signalfd, which takes the
 		      * SIGCHLD of other children, too */
-	uint64_t keep; /* the caller's, before criu_watch_begin(): what the restored root, and all
-			* below, keep of criu's capabilities (1 << CAP_…) until they have their
-			* own; 0: all */
+	uint64_t keep; /* as that: what the restored root, and all below, keep of criu's
+			* capabilities (1 << CAP_…) until they have their own; 0: all */
 	bool adopting; /* a restore: it is traced until it has made the root */
 	bool ended;
 	int status; /* then: its wait status */

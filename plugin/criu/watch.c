@@ -12,7 +12,7 @@ int criu_watch_begin(struct criu_watch *w, struct err *e)
 {
 	sigset_t chld;
 
-	*w = (struct criu_watch){ .pid = -1, .keep = w->keep };
+	*w = (struct criu_watch){ .pid = -1 };
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &chld, NULL);
