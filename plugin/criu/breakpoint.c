@@ -52,7 +52,7 @@ static void set_and_end(void)
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
 	}
-	_exit(rc < 0);
+	_exit(rc < 0 ? 1 : 0);
 }
 
 pid_t breakpoint_begin(void)

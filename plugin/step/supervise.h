@@ -63,11 +63,11 @@ struct supervisor {
 	bool refused; /* one was refused: SIGTERM goes to the program */
 	bool requeue; /* the job is to be requeued when this dump is done */
 	bool evicted; /* Slurm does not start it again */
+	bool own_stderr; /* lines of events are wanted there */
 	char refusal[640]; /* the last reason: a dump by the clock that is
 			    * refused is told of once */
 	struct periodic periodic;
 	pid_t mailer; /* a process that sends mail, or 0 */
-	bool own_stderr; /* lines of events are wanted there */
 	pid_t commenter; /* a process that sets the job's Comment, or 0 */
 	int64_t commented; /* when that was, CLOCK_MONOTONIC in ns; 0 never */
 	enum {
@@ -77,9 +77,9 @@ struct supervisor {
 	} comment;
 	char name[32]; /* what commands call the job; only if comment is known */
 	bool ended; /* the program ended, with this status */
+	bool saved; /* it did by being dumped, */
 	int status;
-	bool saved; /* it did by being dumped */
-	int generation; /* then: its number */
+	int generation; /* and this is that one's number */
 };
 
 /* ---- tell.c: the job's user is told ------------------------------------ */
