@@ -169,6 +169,9 @@ int pb_message(struct pb *messages, struct pb *m);
 
 /* ---- text (text.c) ---------------------------------------------------- */
 
+/* The decimal number behind `key` ("\nThreads:", a line of /proc/PID/status), 0 without it. */
+long long text_number(const char *text, const char *key);
+
 /* The entry of a NULL-terminated list nearest to word by edit distance. */
 const char *text_nearest(const char *word, const char *const list[]);
 

@@ -3,9 +3,17 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sckpt/base.h"
+
+long long text_number(const char *text, const char *key)
+{
+	const char *at = strstr(text, key);
+
+	return at ? strtoll(at + strlen(key), NULL, 10) : 0;
+}
 
 #define WORD_MAX 32
 

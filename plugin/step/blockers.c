@@ -264,20 +264,20 @@ static void look_at_memory(struct look *l)
 static void look_at_status(struct look *l)
 {
 	cleanup_free char *status = NULL;
-	char path[64], *at;
+	char path[64];
+	int tracer;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", l->pid);
 	if (file_read(AT_FDCWD, path, 65536, &status, NULL) < 0)
 		return;
-	if ((at = strstr(status, "\nSeccomp:")) && atoi(at + 9) > 0) {
+	if (text_number(status, "\nSeccomp:") > 0) {
 		l->found->needs |= ELEVATE_SECCOMP;
 		if (!(l->elevate & ELEVATE_SECCOMP))
 			add(l, "run it without its sandbox, or ask the admin for elevate=seccomp",
 			    "has put itself under seccomp");
 	}
-	if ((at = strstr(status, "\nTracerPid:")) && atoi(at + 11) > 0)
-		add(l, "detach the debugger", "is traced by process %d",
-		    atoi(at + 11));
+	if ((tracer = (int)text_number(status, "\nTracerPid:")) > 0)
+		add(l, "detach the debugger", "is traced by process %d", tracer);
 }
 
 static void look_at_namespace(struct look *l)

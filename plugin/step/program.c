@@ -209,17 +209,9 @@ int64_t program_resident(const pid_t *pids, int count)
 	return pages * sysconf(_SC_PAGESIZE);
 }
 
-/* kB of a line of /proc/PID/status (proc_pid_status(5)). */
-static int64_t status_kb(const char *text, const char *line)
-{
-	const char *at = strstr(text, line);
-
-	return at ? strtoll(at + strlen(line), NULL, 10) : 0;
-}
-
 int64_t program_own(const pid_t *pids, int count)
 {
-	int64_t kb = 0;
+	int64_t kb = 0; /* proc_pid_status(5) */
 
 	for (int i = 0; i < count; i++) {
 		cleanup_free char *text = NULL;
@@ -227,7 +219,7 @@ int64_t program_own(const pid_t *pids, int count)
 
 		snprintf(path, sizeof(path), "/proc/%d/status", pids[i]);
 		if (file_read(AT_FDCWD, path, 16384, &text, NULL) > 0)
-			kb += status_kb(text, "\nRssAnon:") + status_kb(text, "\nRssShmem:");
+			kb += text_number(text, "\nRssAnon:") + text_number(text, "\nRssShmem:");
 	}
 	return kb * 1024;
 }

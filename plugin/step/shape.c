@@ -163,13 +163,6 @@ static int take_fds(struct shape *s, struct shape_process *p, struct err *e)
 	return rc;
 }
 
-static long long number(const char *status, const char *key)
-{
-	const char *at = strstr(status, key);
-
-	return at ? strtoll(at + strlen(key), NULL, 10) : 0;
-}
-
 static int take_process(struct shape *s, struct shape_process *p, struct err *e)
 {
 	cleanup_free char *status = NULL;
@@ -182,9 +175,9 @@ static int take_process(struct shape *s, struct shape_process *p, struct err *e)
 	snprintf(p->name, sizeof(p->name), "%.*s",
 		 (int)strcspn(status + strlen("Name:\t"), "\n"),
 		 status + strlen("Name:\t"));
-	p->parent = (pid_t)number(status, "\nPPid:");
-	p->threads = (int)number(status, "\nThreads:");
-	p->mapped = number(status, "\nVmSize:") << 10;
+	p->parent = (pid_t)text_number(status, "\nPPid:");
+	p->threads = (int)text_number(status, "\nThreads:");
+	p->mapped = text_number(status, "\nVmSize:") << 10;
 	return take_fds(s, p, e);
 }
 
