@@ -67,21 +67,28 @@ static bool ended_well(pid_t pid)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* The agent waits for a word. */
+static void refuse(const struct broker *b, const char *text)
+{
+	static struct broker_message m;
+
+	m = (struct broker_message){ .word = BROKER_REFUSED };
+	m.size = (uint32_t)snprintf(m.text, sizeof(m.text), "%s", text);
+	say("%s", text);
+	broker_send(b->sock, &m, NULL, 0, NULL);
+}
+
 /* The runner is a child of what has entered the PID namespace. */
 static void __attribute__((noreturn))
 enter_and_run(struct broker *b, struct broker_message *m, int *fds, int count, int keeper)
 {
 	struct err e = { "" };
-	struct broker_message *no = m;
 	pid_t pid;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (enter_groups(b, &e) < 0 || enter_namespaces(b, &e) < 0 ||
 	    ((pid = fork()) < 0 && err_sys(&e, "cannot fork") < 0)) {
-		say("%s", e.text);
-		*no = (struct broker_message){ .word = BROKER_REFUSED };
-		no->size = (uint32_t)snprintf(no->text, sizeof(no->text), "%s", e.text);
-		broker_send(b->sock, no, NULL, 0, &e);
+		refuse(b, e.text);
 		_exit(0);
 	}
 	if (pid == 0) {
@@ -168,17 +175,6 @@ static void take_hello(struct broker *b, const struct ucred *from)
 	}
 	b->agent = from->pid;
 	broker_send(b->sock, &yes, NULL, 0, NULL);
-}
-
-/* The agent waits for a word. */
-static void refuse(const struct broker *b, const char *text)
-{
-	static struct broker_message m;
-
-	m = (struct broker_message){ .word = BROKER_REFUSED };
-	m.size = (uint32_t)snprintf(m.text, sizeof(m.text), "%s", text);
-	say("%s", text);
-	broker_send(b->sock, &m, NULL, 0, NULL);
 }
 
 /* Its pidfd; -1. */
