@@ -76,7 +76,7 @@ struct feed {
 	struct piece *pieces;
 	unsigned piece_count, next; /* next: the one whose turn it is */
 	uint64_t given; /* pieces lent to the pipe since it was empty */
-	bool open, ahead; /* ahead: criu has not asked for it yet */
+	bool ahead; /* criu has not asked for it yet */
 };
 
 struct image_reader {
@@ -450,7 +450,7 @@ static int start_threads(struct image_reader *r, struct err *e)
 static void feed_begin(const struct image_reader *r, struct feed *f,
 		       const struct image_item *item)
 {
-	*f = (struct feed){ .item = item, .open = true };
+	*f = (struct feed){ .item = item };
 	if (!item->bulk)
 		return;
 	f->runs = (const struct meta_run *)(r->meta + item->offset);
@@ -783,7 +783,6 @@ static void feed_end(struct image_reader *r, struct feed *f)
 	free(f->pieces);
 	f->pieces = NULL;
 	f->piece_count = 0;
-	f->open = false;
 }
 
 static void source_close(void *arg, int handle)

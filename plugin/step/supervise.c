@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -225,11 +224,11 @@ static void on_late(struct supervisor *s)
 static int wait_ms(const struct supervisor *s)
 {
 	int ms = periodic_wait(&s->periodic, now_ns());
-	int64_t left = s->term ? (late_at(s) - now_ns()) / 1000000 + 1 : INT_MAX;
+	int64_t left = (late_at(s) - now_ns()) / 1000000 + 1;
 
-	if (left < 0)
-		left = 0;
-	return s->term && (ms < 0 || left < ms) ? (int)left : ms;
+	if (!s->term || (ms >= 0 && ms < left))
+		return ms;
+	return left < 0 ? 0 : (int)left;
 }
 
 /*
@@ -379,12 +378,15 @@ static void saved_and_ended(struct supervisor *s, int generation)
 
 static void tell_way_on(const struct supervisor *s)
 {
+	char way[160];
+
 	if (!strcmp(s->spec.step, "batch"))
-		say(SAYS "step %u.%s: the job was preempted, and Slurm does not start it again: it was saved, and sckpt restart %u goes on from there in a new job",
-		    s->spec.job, s->spec.step, s->spec.job);
+		snprintf(way, sizeof(way), "sckpt restart %u goes on from there in a new job", s->spec.job);
 	else
-		say(SAYS "step %u.%s: the job was preempted, and Slurm does not start it again: it was saved, and srun --checkpoint=restart=%u.%s:%d with the same program, nodes and tasks goes on from there",
-		    s->spec.job, s->spec.step, s->spec.job, s->spec.step, s->generation);
+		snprintf(way, sizeof(way), "srun --checkpoint=restart=%u.%s:%d with the same program, nodes and tasks goes on from there",
+			 s->spec.job, s->spec.step, s->generation);
+	say(SAYS "step %u.%s: the job was preempted, and Slurm does not start it again: it was saved, and %s",
+	    s->spec.job, s->spec.step, way);
 }
 
 /* The step's first node hears of it. */

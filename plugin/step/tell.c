@@ -89,6 +89,15 @@ static int ms_left(const struct supervisor *s)
 	return !s->told || left > 1000 ? 1000 : left < 0 ? 0 : (int)left;
 }
 
+/* True in the child, which is *pid to the supervisor; where there can be none, 0. */
+static bool in_child(pid_t *pid)
+{
+	pid_t made = fork();
+
+	*pid = made > 0 ? made : 0;
+	return made == 0;
+}
+
 /*
  * In a process of its own. slurmctld is asked whether the Comment is the user's;
  * at a stop it was asked already, and no time is to be lost.
@@ -103,12 +112,9 @@ static void comment(struct supervisor *s, const char *text, bool restored)
 	if (!strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)) ||
 	    s->commenter || (ending && s->comment != COMMENT_FREE))
 		return;
-	if ((s->commenter = fork())) {
-		s->commented = now;
-		if (s->commenter < 0)
-			s->commenter = 0;
+	s->commented = now;
+	if (!in_child(&s->commenter))
 		return;
-	}
 	if (!ending) {
 		job_ask(s->spec.job, &facts, NULL);
 		if (restored)
@@ -170,13 +176,8 @@ void notify(struct supervisor *s, const char *what)
 	char subject[320];
 	struct err e;
 
-	if (!s->spec.notify || s->mailer)
+	if (!s->spec.notify || s->mailer || !in_child(&s->mailer))
 		return;
-	if ((s->mailer = fork())) {
-		if (s->mailer < 0)
-			s->mailer = 0;
-		return;
-	}
 	job_ask(s->spec.job, &facts, NULL);
 	snprintf(subject, sizeof(subject), "Slurm Job_id=%u sckpt: step %s: %.240s",
 		 s->spec.job, s->spec.step, what);
