@@ -35,9 +35,13 @@ def sandboxed(c, user="user1"):
     return c.saved(user, wrap=f"exec {SANDBOX} 600", ready="^tick 1$")
 
 
+def restart(c, job, user="user1"):
+    return int(c.run(NODE, f"sckpt restart {job.number} --force", user=user).stdout.split()[-1])
+
+
 def restarts(c, job, user="user1"):
     """How a job fares that is to go on from it."""
-    new = int(c.run(NODE, f"sckpt restart {job.number} --force", user=user).stdout.split()[-1])
+    new = restart(c, job, user)
 
     def over():
         out = c.home(user) / f"slurm-{new}.out"
@@ -280,8 +284,7 @@ def door(c):
     # They have them for some 20 ms: a look may miss that.
     for _ in range(10):
         with newborn(c) as said:
-            new = Job(c, int(c.run(NODE, f"sckpt restart {job.number} --force").stdout.split()[-1]), "user1",
-                      c.home("user1"))
+            new = Job(c, restart(c, job), "user1", c.home("user1"))
             until("the restore", lambda: c.restored(new.number))
         new.cancel()
         new.wait_end()

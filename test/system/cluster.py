@@ -127,10 +127,7 @@ class Job:
         """A job of higher priority takes the node; returns once this one runs
         on another node. The intruder is gone then."""
         node = self.wait_running()
-        intruder = self.cluster.submit(
-            "--wrap", "sleep 300", options=f"-w {node} -N1 --exclusive -p high",
-            user="user2",
-        )
+        intruder = self.cluster.intruder(node)
         until(f"job {self.number} to leave {node}", lambda: self.node != node)
         if hold:
             hold()
@@ -173,6 +170,11 @@ class Cluster:
         command = f"sbatch --parsable {options} {shlex.join(map(str, args))}"
         number = int(self.ctl(command, user=user).stdout.strip())
         return Job(self, number, user, self.home(user))
+
+    def intruder(self, node):
+        """A job of higher priority that wants all of the node."""
+        return self.submit("--wrap", "sleep 300",
+                           options=f"-w {node} -N1 --exclusive -p high", user="user2")
 
     def script(self, name, text, user="user1"):
         path = self.home(user) / name

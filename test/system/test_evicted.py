@@ -5,23 +5,15 @@ import contextlib
 import re
 import subprocess
 
-from conftest import COMMAND, PACE, until
-
-LOOP = ("trap 'echo told >&2' TERM\n"
-        f"for i in $(seq {{}}); do echo line $i; {PACE}; done\n")
+from conftest import COMMAND, until
+from test_triggers import LOOP
 
 
 @contextlib.contextmanager
 def intruder(cluster, node):
-    job = cluster.submit("--wrap", "sleep 300", options=f"-w {node} -N1 --exclusive -p high",
-                         user="user2")
+    job = cluster.intruder(node)
     yield
     job.cancel()
-
-
-def everything(text, count):
-    assert [l for l in text.splitlines() if l.startswith("line")] == [
-        f"line {i}" for i in range(1, count + 1)]
 
 
 def test_batch(cluster):
@@ -38,7 +30,8 @@ def test_batch(cluster):
     assert "told" not in said
     number = int(cluster.ctl(f"sckpt restart {job.number}").stdout.split()[-1])
     until("the end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout)
-    everything((cluster.home() / f"slurm-{number}.out").read_text(), 80)
+    out = (cluster.home() / f"slurm-{number}.out").read_text()
+    assert [l for l in out.splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, 81)]
 
 
 def test_step(cluster):

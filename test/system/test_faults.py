@@ -207,20 +207,27 @@ def test_store_hangs_for_20_s(cluster, faulty):
     goes_on(job)
 
 
-def test_program_ends_while_it_is_saved(cluster):
-    """Its checkpoint is still on its way to the disk: the end is its own."""
-    script = cluster.script("job.sh", "for ((i = 1; ; i++)); do echo line $i; "
-                            "[ -e end ] && exit 0; sleep 0.1; done\n")
-    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err")
+@contextlib.contextmanager
+def writing(cluster, script, seconds, options=""):
+    """A job whose second checkpoint is on its way to the disk, and takes so long for it."""
+    job = cluster.submit(cluster.script("job.sh", script),
+                         options=f"--requeue --checkpoint -w n1 -e err {options}")
     job.wait_output("^line 10$")
     # Criu's probing of the kernel traces a child of its own, and cannot when it
     # is traced itself: what it finds is kept from here on.
     order(cluster, job, "first")
     assert answer(cluster, job, "first") is None
-    with injected(cluster, job, "fsync:delay_enter=10000000:when=1"):
+    with injected(cluster, job, f"fsync:delay_enter={seconds}000000:when=1"):
         order(cluster, job, "late")
         until("it to be written", lambda: '"writing", "request": "late"' in
               (job.store() / "status.json").read_text(), 20)
+        yield job
+
+
+def test_program_ends_while_it_is_saved(cluster):
+    """Its checkpoint is still on its way to the disk: the end is its own."""
+    script = "for ((i = 1; ; i++)); do echo line $i; [ -e end ] && exit 0; sleep 0.1; done\n"
+    with writing(cluster, script, 10) as job:
         (cluster.home() / "end").touch()
         assert job.wait_end() == ["COMPLETED"]
     assert job.exit() == (0, 0)
@@ -232,16 +239,8 @@ def test_program_ends_while_it_is_saved(cluster):
 def test_told_to_end_while_it_is_saved(cluster):
     """And the disk takes longer than Slurm waits: the program is told before it is killed, and the
     generation before stays."""
-    script = cluster.script("job.sh", "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; "
-                            "sleep 0.1; done\n")
-    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
-    job.wait_output("^line 10$")
-    order(cluster, job, "first")
-    assert answer(cluster, job, "first") is None
-    with injected(cluster, job, "fsync:delay_enter=40000000:when=1"):
-        order(cluster, job, "late")
-        until("it to be written", lambda: '"writing", "request": "late"' in
-              (job.store() / "status.json").read_text(), 20)
+    script = "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; sleep 0.1; done\n"
+    with writing(cluster, script, 40, "--open-mode=append") as job:
         cluster.ctl(f"scontrol requeue {job.number}")
         until("the program's handler", (cluster.home() / "told").exists, 20)
         until("the end", lambda: job.node is None)
