@@ -112,8 +112,9 @@ int files_as_user(const struct broker *b, struct err *e)
 
 uint64_t caps_of_restored(int needs)
 {
-	return UINT64_C(1) << CAP_CHECKPOINT_RESTORE |
-	       UINT64_C(1) << (needs & ELEVATE_TCP ? CAP_NET_ADMIN : MARK);
+	/* NET_ADMIN until its connections are restored (criu/in_attach.c). */
+	return UINT64_C(1) << CAP_CHECKPOINT_RESTORE | UINT64_C(1) << MARK |
+	       (needs & ELEVATE_TCP ? UINT64_C(1) << CAP_NET_ADMIN : 0);
 }
 
 int become_user(const struct broker *b, int needs, bool restore, struct err *e)
@@ -129,7 +130,7 @@ int become_user(const struct broker *b, int needs, bool restore, struct err *e)
 		caps[n++] = CAP_NET_ADMIN; /* TCP_REPAIR, net/ipv4/tcp.c */
 	if (needs & ELEVATE_PTRACE)
 		caps[n++] = CAP_SYS_PTRACE; /* security/yama/yama_lsm.c */
-	if (restore && !(needs & ELEVATE_TCP))
+	if (restore)
 		caps[n++] = MARK;
 	if (agent_groups(&groups, &count, &gid, e) < 0)
 		return -1;

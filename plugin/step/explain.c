@@ -191,16 +191,24 @@ int explain_error(const char *error, char *text, size_t size)
 	return 0;
 }
 
+/* What its tasks say because sckpt has done that for them (criu/in_attach.c). */
+static bool is_none(const char *error)
+{
+	return !strncmp(error, "Failed to turn off repair mode", 30);
+}
+
 /* The text of the next error at or behind `at`; NULL: there is none. */
 static const char *next_error(const char *at)
 {
-	const char *error = strstr(at, "Error ("), *text;
+	while ((at = strstr(at, "Error ("))) {
+		/* "Error (criu/files.c:123): text" */
+		const char *text = strstr(at, "): ");
 
-	if (!error)
-		return NULL;
-	/* "Error (criu/files.c:123): text" */
-	text = strstr(error, "): ");
-	return text && text < error + strcspn(error, "\n") ? text + 3 : error + 7;
+		at = text && text < at + strcspn(at, "\n") ? text + 3 : at + 7;
+		if (!is_none(at))
+			return at;
+	}
+	return NULL;
 }
 
 /* From here on it tells how it clears away: that it kills what it has made, say. */

@@ -263,37 +263,67 @@ def needless(c):
 
 
 @contextlib.contextmanager
-def newborn(c):
-    """What newborn.py says of the restore that is made meanwhile."""
-    c.run(NODE, "rm -f /tmp/newborn", user="root")
-    p = subprocess.Popen([COMMAND, "run", NODE, "--", "python3", f"{INSIDE}/newborn.py", "/tmp/newborn"],
+def watched(c, program):
+    """What a program of root's, inside/, says of the restore that is made meanwhile."""
+    c.run(NODE, "rm -f /tmp/watched", user="root")
+    p = subprocess.Popen([COMMAND, "run", NODE, "--", "python3", f"{INSIDE}/{program}", "/tmp/watched"],
                          stdout=subprocess.PIPE, text=True)
     said = []
     try:
         assert p.stdout.readline() == "ready\n"
         yield said
     finally:
-        c.run(NODE, "touch /tmp/newborn", user="root")
+        c.run(NODE, "touch /tmp/watched", user="root")
         said += p.communicate(timeout=60)[0].split("\n")[:-1]
+
+
+def watched_restores(c, job, program, enough):
+    """What it says until that is enough: what it looks for is there for some ms, and a look may
+    miss that."""
+    for _ in range(10):
+        with watched(c, program) as said:
+            new = Job(c, restart(c, job), "user1", c.home("user1"))
+            until("the restore", lambda: c.restored(new.number))
+        new.cancel()
+        new.wait_end()
+        if enough(said):
+            return said
+    raise AssertionError(f"all that was seen of the restores is {said}")
+
+
+USEFUL = (1 << 21) | (1 << 19) | (1 << 12)  # SYS_ADMIN, SYS_PTRACE, NET_ADMIN
 
 
 @attack("the memory of what is being restored, by way of one of its threads that has given up criu's capabilities")
 def door(c):
     c.conf("elevate=seccomp,tcp\n")
-    job, said = sandboxed(c), []
-    # They have them for some 20 ms: a look may miss that.
-    for _ in range(10):
-        with newborn(c) as said:
-            new = Job(c, restart(c, job), "user1", c.home("user1"))
-            until("the restore", lambda: c.restored(new.number))
-        new.cancel()
-        new.wait_end()
-        if said:
-            break
-    assert said, "nothing was seen of the restores"
-    useful = (1 << 21) | (1 << 19) | (1 << 12)  # SYS_ADMIN, SYS_PTRACE, NET_ADMIN
-    must_not(any(int(caps, 16) & useful for caps in said), f"what criu restores has {said}")
+    said = watched_restores(c, sandboxed(c), "newborn.py", bool)
+    must_not(any(int(caps, 16) & USEFUL for caps in said), f"what criu restores has {said}")
     return f"all they could have is CHECKPOINT_RESTORE and SYS_CHROOT: {said}"
+
+
+# Many of both: that takes the first thread, and the others, some time.
+CONNECTED = """import socket, threading, time
+s = socket.create_server(("127.0.0.1", 0))
+pairs = [(socket.create_connection(s.getsockname()), s.accept()[0]) for _ in range(200)]
+for _ in range(64):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+print("connected", flush=True)
+time.sleep(600)
+"""
+
+
+@attack("NET_ADMIN, in memory that threads have in common of which some have given it up")
+def mates(c):
+    c.conf("elevate=tcp\n")
+    (c.home("user1") / "connected.py").write_text(CONNECTED)
+    job = c.saved("user1", wrap="exec python3 connected.py", ready="^connected$")
+    # It has to be seen in the moment that counts, too.
+    said = watched_restores(c, job, "mates.py", lambda said: any(x.endswith(" open") for x in said))
+    must_not(any(int(x.split()[0], 16) & USEFUL for x in said if x.endswith(" open")),
+             f"with threads that the user may write to, the first one has {said}")
+    assert any(int(x.split()[0], 16) & 1 << 12 for x in said), said
+    return f"it is gone before: {said}"
 
 
 @attack("capabilities in images that criu was made to believe by its parasite, and root has sealed")

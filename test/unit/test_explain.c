@@ -157,6 +157,11 @@ static void of_a_log(void **state)
 				&known, text, sizeof(text)));
 	assert_false(known);
 	assert_string_equal(text, "Odd (1): 2");
+	/* None, for sckpt has done it. */
+	assert_true(explain_log("pie: 1001: Error (criu/include/sk-inet.h:80): Failed to turn off repair mode on socket 5: errno -1\n"
+				"(00.2) Error (criu/a.c:1): Odd\n",
+				&known, text, sizeof(text)));
+	assert_string_equal(text, "Odd");
 	/* One that is cut. */
 	assert_true(explain_log("Error (cri", &known, text, sizeof(text)));
 	assert_string_equal(text, "cri");
