@@ -19,7 +19,7 @@
 /* In SCKPT_RUN_DIR. */
 #define DUMP_LOG "dump.log"
 #define RESTORE_LOG "restore.log"
-#define HOOK_SOCKET SCKPT_RUN_DIR "/hook.sock"
+#define HOOK_SOCKET SCKPT_RUN_DIR "/hook.sock" /* the agent's; the broker's is elsewhere */
 /* What it prints, and not into its log. */
 #define CRIU_SAID SCKPT_RUN_DIR "/criu.out"
 
@@ -54,10 +54,10 @@ void criu_run_free(struct criu_run *r);
 char **criu_args(const struct criu_run *r, const char *criu, const char *images,
 		 bool tcp);
 void criu_args_free(char **argv);
-/* Its environment, for a restore or a dump. cache: a directory where it may keep what it found out about the kernel. put: who
- * started it may write to its memory (sckpt/put.h). */
+/* Its environment, for a restore or a dump. hook: "SCKPT_HOOK=", and the socket's name. cache: XDG_RUNTIME_DIR, a directory
+ * where it may keep what it found out about the kernel. put: who started it may write to its memory (sckpt/put.h). */
 #define CRIU_ENV_MAX 8
-void criu_env(char *envp[CRIU_ENV_MAX], bool restore, char *cache, bool put);
+void criu_env(char *envp[CRIU_ENV_MAX], bool restore, char *hook, char *cache, bool put);
 
 /* Whether what criu is to run and to load is there, and, at a dump, what the tree's root has as
  * its executable: sckpt may have been removed from the node while the step runs. */
@@ -65,8 +65,8 @@ int criu_parts(bool restore, struct err *e);
 
 /* ---- its action script (ask.c) ------------------------------------------------ */
 
-/* A listening socket at HOOK_SOCKET, of the user's. */
-int hook_listen(struct err *e);
+/* A listening socket with this name, which criu_env() gets, too. */
+int hook_listen(const char *path, struct err *e);
 /*
  * Takes one connection: the hook's, with what it asks about ("post-dump", …) in `action`, or
  * -1 when it was somebody else's. The answer is one byte, 0 for yes.
@@ -82,6 +82,7 @@ struct criu_watch {
 	uint64_t keep; /* as that: what the restored root, and all below, keep of criu's
 			* capabilities (1 << CAP_…) until they have their own; 0: all */
 	bool adopting; /* a restore: it is traced until it has made the root */
+	bool adopted; /* which it has */
 	bool ended;
 	int status; /* then: its wait status */
 };

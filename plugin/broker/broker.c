@@ -50,6 +50,7 @@ static void drop_dir(struct broker *b)
 	if (b->images >= 0) {
 		unlinkat(b->images, "streamer-capture.sock", 0);
 		unlinkat(b->images, "streamer-serve.sock", 0);
+		unlinkat(b->images, HOOK_NAME, 0);
 	}
 	close_fd(&b->images);
 	rmdir(b->dir);
@@ -288,7 +289,7 @@ int main(int argc, char *argv[])
 	signal(SIGPIPE, SIG_IGN);
 	say_open(b.job, b.step);
 	if (chdir("/") < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || caps_cut(&e) < 0) {
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || caps_cut(b.allowed, &e) < 0) {
 		say("cannot begin: %m");
 		return 1;
 	}

@@ -22,6 +22,9 @@
 
 #define SPACES 6
 
+/* In its directory, of the runner's. In one of the user's, they could answer in the runner's place. */
+#define HOOK_NAME "hook.sock"
+
 /* What a process of the step may have. */
 #define ALLOWED_CAPS (UINT64_C(1) << CAP_CHECKPOINT_RESTORE)
 
@@ -46,8 +49,8 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- enter.c --------------------------------------------------------------------- */
 
-/* Nothing but what criu and its start need. */
-int caps_cut(struct err *e);
+/* Nothing but what criu and its start need. allowed: ELEVATE_*. */
+int caps_cut(int allowed, struct err *e);
 int caps_none(struct err *e);
 /* At the greeting: later the agent may be where its user wants it. */
 int keep_namespaces(struct broker *b, pid_t agent, struct err *e);
@@ -56,9 +59,9 @@ int enter_groups(const struct broker *b, struct err *e);
 int enter_namespaces(const struct broker *b, struct err *e);
 /* What it does with files from here on it does as the user. */
 int files_as_user(const struct broker *b, struct err *e);
-/* In a child: becomes the user, with `needs` beside CAP_CHECKPOINT_RESTORE, all ambient; for a
- * restore with what is needed for caps_of_restored(), too. */
-int become_user(const struct broker *b, int needs, bool restore, struct err *e);
+/* In a child: becomes the user, with CAP_CHECKPOINT_RESTORE, CAP_SYS_CHROOT and `needs`, all
+ * ambient. */
+int become_user(const struct broker *b, int needs, struct err *e);
 /* What the processes that criu restores have of these until they have their own (1 << CAP_…). */
 uint64_t caps_of_restored(int needs);
 

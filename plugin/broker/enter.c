@@ -38,18 +38,18 @@ static int caps_exactly(const cap_value_t *caps, int n, bool inheritable, struct
 	return rc < 0 ? err_sys(e, "cannot set capabilities") : 0;
 }
 
-int caps_cut(struct err *e)
+int caps_cut(int allowed, struct err *e)
 {
 	static const cap_value_t caps[] = {
 		CAP_SYS_ADMIN, /* setns; and criu's */
-		CAP_SYS_CHROOT, /* setns of a mount namespace */
+		CAP_SYS_CHROOT, /* setns of a mount namespace; and criu's */
 		CAP_SYS_PTRACE, /* to look at the user's processes; and criu's */
-		CAP_NET_ADMIN, /* criu's */
 		CAP_CHECKPOINT_RESTORE, /* criu's */
 		CAP_SETUID, CAP_SETGID, /* to become the user */
+		CAP_NET_ADMIN, /* criu's, where it is allowed */
 	};
 
-	return caps_exactly(caps, sizeof(caps) / sizeof(caps[0]), false, e);
+	return caps_exactly(caps, sizeof(caps) / sizeof(caps[0]) - !(allowed & ELEVATE_TCP), false, e);
 }
 
 int caps_none(struct err *e)
@@ -104,9 +104,10 @@ int files_as_user(const struct broker *b, struct err *e)
 }
 
 /*
- * While it is being restored, a process is not to be traced by its user: it has memory in common with
- * criu. So it has something that they have not; of all that the broker has this is of the
- * least use to them, without privileges that an execve could give.
+ * Criu and, while they are being restored, its processes are not to be traced by their user, who
+ * could have sealed what they like, or write to memory that is criu's, too. So they have something
+ * that no process of the user's has; of all that the broker has this is of the least use to
+ * them, without privileges that an execve could give.
  */
 #define MARK CAP_SYS_CHROOT
 
@@ -117,11 +118,11 @@ uint64_t caps_of_restored(int needs)
 	       (needs & ELEVATE_TCP ? UINT64_C(1) << CAP_NET_ADMIN : 0);
 }
 
-int become_user(const struct broker *b, int needs, bool restore, struct err *e)
+int become_user(const struct broker *b, int needs, struct err *e)
 {
-	cap_value_t caps[5] = { CAP_CHECKPOINT_RESTORE };
+	cap_value_t caps[5] = { CAP_CHECKPOINT_RESTORE, MARK };
 	cleanup_free gid_t *groups = NULL;
-	int n = 1, count = 0;
+	int n = 2, count = 0;
 	gid_t gid = (gid_t)-1;
 
 	if (needs & ELEVATE_SECCOMP)
@@ -130,8 +131,6 @@ int become_user(const struct broker *b, int needs, bool restore, struct err *e)
 		caps[n++] = CAP_NET_ADMIN; /* TCP_REPAIR, net/ipv4/tcp.c */
 	if (needs & ELEVATE_PTRACE)
 		caps[n++] = CAP_SYS_PTRACE; /* security/yama/yama_lsm.c */
-	if (restore)
-		caps[n++] = MARK;
 	if (agent_groups(&groups, &count, &gid, e) < 0)
 		return -1;
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 ||

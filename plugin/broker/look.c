@@ -443,8 +443,8 @@ int look_at_tree(const struct broker *b, const uint8_t vdso[32], int *needs, str
 	}
 	if (rc == 0 && !any)
 		rc = err_set(e, "the step has no program");
-	if (rc == 0 && (look_at_table(&l, "/proc/1/net/tcp", e) < 0 ||
-			look_at_table(&l, "/proc/1/net/tcp6", e) < 0))
+	if (rc == 0 && (look_at_table(&l, "/proc/self/net/tcp", e) < 0 ||
+			look_at_table(&l, "/proc/self/net/tcp6", e) < 0))
 		rc = -1;
 	free(l.list);
 	free(l.sockets);

@@ -115,8 +115,6 @@ static int check_seal(struct runner *r, char *image, size_t size, bool *elsewher
 	r->needs = s.needs | look_at_node();
 	if (s.uid != r->b->uid)
 		rc = err_set(e, "the checkpoint is of user id %u", s.uid);
-	else if (!s.needs)
-		rc = err_set(e, "the list of images is not one of the broker's");
 	else if (strcmp(s.cluster, r->b->cluster))
 		rc = err_set(e, "the checkpoint is of the cluster %s", s.cluster);
 	else if ((*elsewhere = r->needs & ~r->b->allowed))
@@ -172,7 +170,7 @@ static int take_from_keeper(struct runner *r, struct err *e)
 /* ---- criu ------------------------------------------------------------------------------- */
 
 static void __attribute__((noreturn))
-become_criu(const struct runner *r, char *argv[], char *envp[], int *fds)
+become_criu(const struct runner *r, pid_t runner, char *argv[], char *envp[], int *fds)
 {
 	struct err e = { "" };
 	sigset_t none;
@@ -186,7 +184,10 @@ become_criu(const struct runner *r, char *argv[], char *envp[], int *fds)
 	for (int i = 0; i < r->run.count; i++)
 		if (r->run.restore)
 			fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CRIU_FD_FIRST + FDS_MAX);
-	if (become_user(r->b, r->needs, r->run.restore, &e) < 0)
+	if (become_user(r->b, r->needs, &e) < 0)
+		_exit(126);
+	/* What it restores is not to be without the runner, who has it give up capabilities. */
+	if (r->run.restore && (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != runner))
 		_exit(126);
 	/* As the user: what lies there is theirs. */
 	close(0);
@@ -208,34 +209,42 @@ become_criu(const struct runner *r, char *argv[], char *envp[], int *fds)
 	_exit(127);
 }
 
-/* The node's was looked at by the plugin; this is the one that the step's mounts show. */
-static int look_at_program(const char *criu, struct err *e)
+/* The node's were looked at by the plugin; these are what the step's mounts show. */
+static int look_at_programs(const char *criu, struct err *e)
 {
+	const char *const programs[] = { criu, IN_CRIU_PATH, HOOK_PATH };
 	struct stat st;
 
-	if (stat(criu, &st) < 0)
-		return err_sys(e, "cannot look at %s", criu);
-	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022))
-		return err_set(e, "%s is not root's alone", criu);
+	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+		if (stat(programs[i], &st) < 0)
+			return err_sys(e, "cannot look at %s", programs[i]);
+		if (!S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022))
+			return err_set(e, "%s is not root's alone", programs[i]);
+	}
 	return 0;
 }
 
 static int start_criu(struct runner *r, int *fds, struct err *e)
 {
 	char **argv = criu_args(&r->run, r->b->criu, IMAGES, r->needs & ELEVATE_TCP);
-	char *envp[CRIU_ENV_MAX];
+	char *envp[CRIU_ENV_MAX], hook[64];
+	const pid_t runner = getpid();
 
 	if (!argv)
 		return err_set(e, "no memory to start criu");
-	if (look_at_program(r->b->criu, e) < 0) {
+	if (look_at_programs(r->b->criu, e) < 0) {
 		criu_args_free(argv);
 		return -1;
 	}
-	/* Root's: what criu believes of the kernel is not to be the user's word. */
-	criu_env(envp, r->run.restore, "XDG_RUNTIME_DIR=" IMAGES, false);
 	r->criu.pid = fork();
-	if (r->criu.pid == 0)
-		become_criu(r, argv, envp, fds);
+	if (r->criu.pid == 0) {
+		/* Its child that asks has not its descriptors. */
+		snprintf(hook, sizeof(hook), "SCKPT_HOOK=/proc/%d/fd/%d/" HOOK_NAME, (int)getpid(),
+			 IMAGES_FD);
+		/* Root's: what criu believes of the kernel is not to be the user's word. */
+		criu_env(envp, r->run.restore, hook, "XDG_RUNTIME_DIR=" IMAGES, false);
+		become_criu(r, runner, argv, envp, fds);
+	}
 	criu_args_free(argv);
 	return r->criu.pid < 0 ? err_sys(e, "cannot start criu") : 0;
 }
@@ -265,6 +274,8 @@ static int answer_hook(struct runner *r, struct err *e)
 		rc = ask_agent(r, action, e);
 	} else if (!strcmp(action, "post-dump")) {
 		rc = finish_dump(r, e) < 0 ? -1 : ask_agent(r, action, e);
+	} else if (r->run.restore && !r->criu.adopted) {
+		rc = err_set(e, "what was restored has not been made by criu");
 	} else {
 		rc = look_at_groups(e) < 0 || start_timers(e) < 0 ? -1 : ask_agent(r, action, e);
 	}
@@ -298,6 +309,18 @@ static int serve(struct runner *r, struct err *e)
 
 /* ---- the request ---------------------------------------------------------------------------- */
 
+/* Where nobody but criu and what it makes gets to. */
+static int listen_for_hook(struct runner *r, struct err *e)
+{
+	char path[64];
+	mode_t mask = umask(0);
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/" HOOK_NAME, r->b->images);
+	r->hook = hook_listen(path, e);
+	umask(mask);
+	return r->hook < 0 ? -1 : 0;
+}
+
 static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 {
 	if (criu_watch_begin(&r->criu, e) < 0)
@@ -308,16 +331,8 @@ static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 			return -1;
 		if (r->needs & ~r->b->allowed)
 			return err_set(e, "it needs more than the admin allows (elevate=)");
-		/* A criu that has no more than the user they may trace, and have sealed
-		 * what they like. */
-		if (!r->needs)
-			r->needs = r->b->allowed & ELEVATE_TCP    ? ELEVATE_TCP :
-				   r->b->allowed & ELEVATE_PTRACE ? ELEVATE_PTRACE :
-								    r->b->allowed;
-		if (!r->needs)
-			return err_set(e, "the admin allows nothing (elevate=)");
 	}
-	if (await_keeper(r, elsewhere, e) < 0 || (r->hook = hook_listen(e)) < 0)
+	if (await_keeper(r, elsewhere, e) < 0)
 		return -1;
 	if (r->run.restore)
 		r->criu.keep = caps_of_restored(r->needs);
@@ -332,7 +347,7 @@ void run(const struct broker *b, struct broker_message *request, int *fds, int c
 	bool elsewhere = false;
 	int rc;
 
-	if (files_as_user(b, &e) < 0 || asked_take(request, fds, count, &r.run, &e) < 0 ||
+	if (listen_for_hook(&r, &e) < 0 || files_as_user(b, &e) < 0 || asked_take(request, fds, count, &r.run, &e) < 0 ||
 	    begin(&r, fds, &elsewhere, &e) < 0) {
 		say("%s refused: %s", r.run.restore ? "a restore is" : "a dump is", e.text);
 		tell(&r, BROKER_REFUSED, elsewhere, e.text, &e);

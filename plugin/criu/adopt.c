@@ -16,6 +16,7 @@
  * the rest by itself, when its memory is the user's to write to already, by way of those that
  * were quicker.
  */
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -36,7 +37,7 @@ int adopt_begin(pid_t criu, struct err *e)
 {
 	if (ptrace(PTRACE_SEIZE, criu, 0,
 		   PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
-			   PTRACE_O_TRACESYSGOOD) < 0)
+			   PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0)
 		return err_sys(e, "cannot watch criu");
 	return 0;
 }
@@ -71,6 +72,9 @@ int adopt_event(pid_t criu, int status, uint64_t keep, struct err *e)
 		rc = prepare(child, keep, e);
 	else if (child)
 		wait_stop(child);
+	/* With what it has it is not to go on. */
+	if (rc < 0)
+		kill(child, SIGKILL);
 	if (child)
 		ptrace(PTRACE_DETACH, child, 0, 0);
 	if (child == ROOT_PID) {

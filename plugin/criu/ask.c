@@ -9,16 +9,18 @@
 
 #include "sckpt/criu.h"
 
-int hook_listen(struct err *e)
+int hook_listen(const char *path, struct err *e)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX,
-				    .sun_path = HOOK_SOCKET };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	unlink(HOOK_SOCKET);
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return err_set(e, "%s is too long for a socket", path);
+	strcpy(addr.sun_path, path);
+	unlink(path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    listen(fd, 1) < 0)
-		return err_sys(e, "cannot listen on %s", HOOK_SOCKET);
+		return err_sys(e, "cannot listen on %s", path);
 	return steal_fd(&fd);
 }
 

@@ -147,13 +147,13 @@ void criu_args_free(char **argv)
 	free(argv);
 }
 
-void criu_env(char *envp[CRIU_ENV_MAX], bool restore, char *cache, bool put)
+void criu_env(char *envp[CRIU_ENV_MAX], bool restore, char *hook, char *cache, bool put)
 {
 	char **at = envp;
 
 	*at++ = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	*at++ = "LC_ALL=C";
-	*at++ = "SCKPT_HOOK=" HOOK_SOCKET;
+	*at++ = hook;
 	if (put)
 		*at++ = "SCKPT_PUT=" SCKPT_RUN_DIR "/" PUT_SOCKET;
 	if (restore)

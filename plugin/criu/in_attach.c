@@ -1,25 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * In criu, at a restore of TCP connections. Its tasks have CAP_NET_ADMIN because each takes its
- * own connections out of repair mode (rst_tcp_socks_all(), criu/pie/restorer.c), right before
- * it gets the program's credentials. By then another thread of it, which has them already, may
- * have opened its memory to the user.
+ * In criu, at a restore, where it has more capabilities than its user.
  *
- * Before that criu attaches to all of them (attach_to_tasks(), criu/cr-restore.c), when everything
- * is restored but that. So criu itself, whose memory nobody shares with the user, takes
- * the connections out of repair mode there, and they give the capability up. What they try
- * themselves then fails, which criu only logs (tcp_repair_off(), criu/include/sk-inet.h).
+ * When all is restored but credentials and seccomp filters, criu attaches to its tasks one after
+ * the other (attach_to_tasks(), criu/cr-restore.c), and goes on also where it could not: the user, who
+ * may kill one of them, could have the others get the program's filters and credentials with
+ * nobody holding the filters off. One that lets capset do nothing leaves its thread what criu
+ * had, in memory that the user can write to by way of its mates.
+ *
+ * So before it attaches to the first one, all tasks that it has made are seized here, die with
+ * criu, and stand still until it comes to them; and it ends if one is not as it should be. They
+ * are known by what they are permitted, and no process of the user's is (broker/enter.c).
+ *
+ * Those with TCP connections have CAP_NET_ADMIN still, because each takes its own out of repair mode right
+ * before it gets the program's credentials (rst_tcp_socks_all(), criu/pie/restorer.c), when another
+ * thread of it, which has them already, may have opened its memory to the user. So criu, whose
+ * memory nobody shares with the user, does that here, and they give the capability up. What they
+ * try themselves then fails, which criu only logs (tcp_repair_off(), criu/include/sk-inet.h).
  */
 #include <dirent.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,7 +37,38 @@
 #include "call_in.h"
 #include "in_attach.h"
 
-#define NET_ADMIN (UINT64_C(1) << CAP_NET_ADMIN)
+#define BIT(cap) (UINT64_C(1) << (cap))
+#define NET_ADMIN BIT(CAP_NET_ADMIN)
+/* caps_of_restored(), broker/enter.c */
+#define RESTORED (BIT(CAP_CHECKPOINT_RESTORE) | BIT(CAP_SYS_CHROOT))
+
+struct task {
+	pid_t tid, pid;
+	bool stands;
+};
+
+static struct task *tasks; /* by tid */
+static size_t count;
+static bool done;
+
+static void __attribute__((noreturn, format(printf, 1, 2))) give_up(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, ": %s\n", strerror(errno));
+	_exit(1);
+}
+
+/* Not in_trace.c's. */
+static long trace(int request, pid_t tid, unsigned long data)
+{
+	return syscall(SYS_ptrace, request, tid, NULL, data);
+}
+
+/* ---- connections ------------------------------------------------------------------------- */
 
 /* tcp(7) does not tell of TCP_REPAIR; net/ipv4/tcp.c does. */
 static int repair_off(int sock)
@@ -84,14 +125,141 @@ static int connections_on(pid_t pid)
 	return rc;
 }
 
-int attach_give_up_net(pid_t tid)
-{
-	uint64_t caps = caps_of(tid);
+/* ---- all tasks ------------------------------------------------------------------------------ */
 
-	if (!(caps & NET_ADMIN))
-		return 0;
-	/* Is it the first of its process? */
-	if (syscall(SYS_tgkill, tid, tid, 0) == 0 && connections_on(tid) < 0)
-		return -1;
-	return caps_keep(tid, caps & ~NET_ADMIN);
+static void hold(pid_t pid, pid_t tid)
+{
+	static size_t room;
+
+	if (count == room) {
+		struct task *more = realloc(tasks, (room = room ? room * 2 : 64) * sizeof(*more));
+
+		if (!more)
+			give_up("cannot attach to %d", (int)tid);
+		tasks = more;
+	}
+	if (trace(PTRACE_SEIZE, tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) < 0 ||
+	    trace(PTRACE_INTERRUPT, tid, 0) < 0 || wait_stop(tid) < 0)
+		give_up("cannot attach to %d", (int)tid);
+	tasks[count++] = (struct task){ tid, pid, true };
+}
+
+/* Its threads wait for criu, and make no others. */
+static void hold_process(pid_t pid)
+{
+	const size_t first = count;
+	char path[32];
+	struct dirent *d;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	if (!(dir = opendir(path)))
+		give_up("cannot attach to %d", (int)pid);
+	while ((errno = 0, d = readdir(dir)))
+		if (*d->d_name != '.')
+			hold(pid, atoi(d->d_name));
+	if (errno)
+		give_up("cannot attach to %d", (int)pid);
+	closedir(dir);
+	if (!(caps_of(pid) & NET_ADMIN))
+		return;
+	if (connections_on(pid) < 0)
+		give_up("cannot restore the connections of %d", (int)pid);
+	for (size_t i = first; i < count; i++)
+		if (caps_keep(tasks[i].tid, RESTORED) < 0 || caps_of(tasks[i].tid) != RESTORED)
+			give_up("%d keeps CAP_NET_ADMIN", (int)tasks[i].tid);
+}
+
+/* Zombies are restored as that, and criu attaches to none. */
+static bool is_zombie(pid_t pid)
+{
+	char path[32], stat[512], *at;
+	FILE *f;
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if ((f = fopen(path, "re"))) {
+		n = fread(stat, 1, sizeof(stat) - 1, f);
+		fclose(f);
+	}
+	stat[n] = '\0';
+	return (at = strrchr(stat, ')')) && at[1] == ' ' && at[2] == 'Z';
+}
+
+static int by_tid(const void *a, const void *b)
+{
+	const struct task *one = a, *other = b;
+
+	return (one->tid > other->tid) - (one->tid < other->tid);
+}
+
+void attach_all(void)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *d;
+
+	if (!dir)
+		give_up("cannot look for what was restored");
+	while ((errno = 0, d = readdir(dir))) {
+		const pid_t pid = atoi(d->d_name);
+
+		if (pid > 0 && pid != getpid() && (caps_of(pid) & ~NET_ADMIN) == RESTORED &&
+		    !is_zombie(pid))
+			hold_process(pid);
+	}
+	if (errno)
+		give_up("cannot look for what was restored");
+	closedir(dir);
+	qsort(tasks, count, sizeof(*tasks), by_tid);
+	done = true;
+}
+
+bool attach_done(void)
+{
+	return done;
+}
+
+/* ---- criu ------------------------------------------------------------------------------------- */
+
+static struct task *find(pid_t tid)
+{
+	const struct task key = { .tid = tid };
+	struct task *task = bsearch(&key, tasks, count, sizeof(*tasks), by_tid);
+
+	errno = ESRCH;
+	if (!task)
+		attach_failed(tid);
+	return task;
+}
+
+void attach_failed(pid_t tid)
+{
+	give_up("cannot attach to %d, which was restored", (int)tid);
+}
+
+void attach_seize(pid_t tid)
+{
+	find(tid);
+}
+
+/* It waits for a stop that comes now. */
+void attach_interrupt(pid_t tid)
+{
+	struct task *task = find(tid);
+
+	if (task->stands && trace(PTRACE_CONT, tid, 0) < 0)
+		attach_failed(tid);
+	task->stands = false;
+	if (trace(PTRACE_INTERRUPT, tid, 0) < 0)
+		attach_failed(tid);
+}
+
+size_t attach_threads(pid_t pid)
+{
+	size_t n = 0;
+
+	find(pid);
+	for (size_t i = 0; i < count; i++)
+		n += tasks[i].pid == pid;
+	return n;
 }

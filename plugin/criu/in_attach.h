@@ -2,13 +2,22 @@
 #ifndef IN_ATTACH_H
 #define IN_ATTACH_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /*
- * A thread of what criu restores has CAP_NET_ADMIN no more, and if it is the first one of its
- * process, the process's connections work. It is traced and in a stop, PTRACE_O_TRACESYSGOOD is
- * set. -1 and errno: it may have it.
+ * Criu restores, is about to seize its first task, and has more than its user (in_attach.c): all tasks
+ * are seized, and stand still until attach_interrupt(). Without that criu ends here.
  */
-int attach_give_up_net(pid_t tid);
+void attach_all(void);
+bool attach_done(void);
+
+/* What criu does afterwards. It ends where that fails or is not one of these tasks. */
+void attach_seize(pid_t tid);
+void attach_interrupt(pid_t tid);
+void attach_failed(pid_t tid) __attribute__((noreturn));
+/* How many threads that one has, which is one of these tasks. */
+size_t attach_threads(pid_t pid);
 
 #endif

@@ -2,31 +2,44 @@
 /*
  * In criu, at a restore: what it traces dies with it (PTRACE_O_EXITKILL, ptrace(2)). Tasks whose
  * criu was killed would go on, and some of them have filters of the user's for system calls
- * already, which count when criu holds them off no more, and capabilities of criu's still. Of
- * these they give one up when criu attaches to them (in_attach.h), or criu ends here.
+ * already, which count when criu holds them off no more, and capabilities of criu's still. Of a
+ * criu that has such capabilities all of them are traced, or none goes on (in_attach.c).
  *
  * At a dump the program would die with criu.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "call_in.h"
 #include "in_attach.h"
+#include "sckpt/criu.h"
 
-static long set_options(int pid, unsigned long options)
+static long restore_trace(int request, pid_t pid, void *addr, unsigned long data)
 {
-	long rc = syscall(SYS_ptrace, PTRACE_SETOPTIONS, pid, NULL, options | PTRACE_O_EXITKILL);
+	long rc;
 
-	if (rc == 0 && attach_give_up_net(pid) < 0) {
-		/* Criu would go on with those to which it has not attached, too. */
-		fprintf(stderr, "what it restores keeps CAP_NET_ADMIN: %s\n", strerror(errno));
-		_exit(1);
+	/* The first one of all. */
+	if (request == PTRACE_SEIZE && pid == ROOT_PID && !attach_done() &&
+	    caps_of(0) & UINT64_C(1) << CAP_SYS_CHROOT)
+		attach_all();
+	if (attach_done() && request == PTRACE_SEIZE) {
+		attach_seize(pid);
+		return 0;
 	}
+	if (attach_done() && request == PTRACE_INTERRUPT) {
+		attach_interrupt(pid);
+		return 0;
+	}
+	if (request == PTRACE_SEIZE || request == PTRACE_SETOPTIONS)
+		data |= PTRACE_O_EXITKILL;
+	rc = syscall(SYS_ptrace, request, pid, addr, data);
+	if (rc < 0 && attach_done() && (request == PTRACE_SETOPTIONS || request == PTRACE_CONT))
+		attach_failed(pid);
 	return rc;
 }
 
@@ -43,13 +56,10 @@ __attribute__((visibility("default"))) long ptrace(enum __ptrace_request request
 	addr = va_arg(ap, void *);
 	data = va_arg(ap, unsigned long);
 	va_end(ap);
-	if (request == PTRACE_SETOPTIONS && getenv("SCKPT_RESTORES"))
-		return set_options(pid, data);
-	if (request == PTRACE_SEIZE && getenv("SCKPT_RESTORES"))
-		data |= PTRACE_O_EXITKILL;
 	/* The C library's are other than the kernel's ("C library/kernel differences"). */
 	if (request != PTRACE_PEEKTEXT && request != PTRACE_PEEKDATA && request != PTRACE_PEEKUSER)
-		return syscall(SYS_ptrace, request, pid, addr, data);
+		return getenv("SCKPT_RESTORES") ? restore_trace(request, pid, addr, data) :
+						  syscall(SYS_ptrace, request, pid, addr, data);
 	rc = syscall(SYS_ptrace, request, pid, addr, &found);
 	if (rc < 0)
 		return rc;

@@ -48,6 +48,7 @@ int criu_watch_look(struct criu_watch *w, struct err *e)
 			if ((rc = adopt_event(w->pid, status, w->keep, e)) < 0)
 				return -1;
 			w->adopting = rc == 0;
+			w->adopted |= rc > 0;
 		}
 	}
 	return 0;

@@ -61,7 +61,8 @@ pid_t criu_start(const struct criu_run *r, const char *criu, struct err *e)
 
 	if (!argv)
 		return err_set(e, "cannot run criu: no memory for its arguments");
-	criu_env(envp, r->restore, "XDG_RUNTIME_DIR=" SCKPT_RUN_DIR, true);
+	criu_env(envp, r->restore, "SCKPT_HOOK=" HOOK_SOCKET, "XDG_RUNTIME_DIR=" SCKPT_RUN_DIR,
+		 true);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&files, 1, CRIU_SAID,

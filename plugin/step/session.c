@@ -90,7 +90,7 @@ static void drop_stream(struct session *s)
 
 static int by_itself(struct session *s, const struct criu_run *run, struct err *e)
 {
-	cleanup_fd int hook = hook_listen(e);
+	cleanup_fd int hook = hook_listen(HOOK_SOCKET, e);
 	int rc = -1;
 
 	if (hook < 0 ||

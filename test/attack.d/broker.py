@@ -263,17 +263,18 @@ def needless(c):
 
 
 @contextlib.contextmanager
-def watched(c, program):
+def watched(c, program, *args):
     """What a program of root's, inside/, says of the restore that is made meanwhile."""
-    c.run(NODE, "rm -f /tmp/watched", user="root")
-    p = subprocess.Popen([COMMAND, "run", NODE, "--", "python3", f"{INSIDE}/{program}", "/tmp/watched"],
+    over = f"/tmp/{program}"
+    c.run(NODE, f"rm -f {over}", user="root")
+    p = subprocess.Popen([COMMAND, "run", NODE, "--", "python3", f"{INSIDE}/{program}", over, *args],
                          stdout=subprocess.PIPE, text=True)
     said = []
     try:
         assert p.stdout.readline() == "ready\n"
         yield said
     finally:
-        c.run(NODE, "touch /tmp/watched", user="root")
+        c.run(NODE, f"touch {over}", user="root")
         said += p.communicate(timeout=60)[0].split("\n")[:-1]
 
 
@@ -283,7 +284,9 @@ def watched_restores(c, job, program, enough):
     for _ in range(10):
         with watched(c, program) as said:
             new = Job(c, restart(c, job), "user1", c.home("user1"))
-            until("the restore", lambda: c.restored(new.number))
+            # Or it hangs, where it has been led astray.
+            end = time.monotonic() + 15
+            until("the restore", lambda: c.restored(new.number) or time.monotonic() > end)
         new.cancel()
         new.wait_end()
         if enough(said):
@@ -300,6 +303,17 @@ def door(c):
     said = watched_restores(c, sandboxed(c), "newborn.py", bool)
     must_not(any(int(caps, 16) & USEFUL for caps in said), f"what criu restores has {said}")
     return f"all they could have is CHECKPOINT_RESTORE and SYS_CHROOT: {said}"
+
+
+@attack("criu's hook, answered by the user in the runner's place, so that what criu makes keeps all that it has")
+def hook(c):
+    c.conf("elevate=seccomp,tcp\n")
+    job = sandboxed(c)
+    with watched(c, "hook.py", "1001") as there:
+        said = watched_restores(c, job, "newborn.py", bool)
+    assert "there" in there, there
+    must_not(any(int(caps, 16) & USEFUL for caps in said), f"what criu restores has {said}")
+    return f"the hook asks where nobody else gets to; what is restored has {said}"
 
 
 # Many of both: that takes the first thread, and the others, some time.

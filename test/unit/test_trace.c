@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ptrace() here is in_trace.c's, as it is in criu. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/sched.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -20,7 +24,7 @@
 #include <unistd.h>
 
 #include "../../plugin/criu/call_in.h"
-#include "sckpt/base.h"
+#include "sckpt/criu.h"
 #include "unit.h"
 
 /* As attach_to_tasks() does it; then it is killed. */
@@ -127,14 +131,18 @@ static void connections(int pair[2])
 			_exit(2);
 }
 
-/* Is put back into its system call again and again; 7 comes from the last one. */
+/* Is put back into its system call again and again; 7 is the last one. */
 static void *wait_there(void *pipe)
 {
+	pthread_t more;
 	char byte;
 
-	while (read(*(int *)pipe, &byte, 1) == 1)
+	while (read(*(int *)pipe, &byte, 1) == 1) {
 		if (byte == 7)
 			return pipe;
+		if (byte == 8 && pthread_create(&more, NULL, wait_there, pipe))
+			_exit(17);
+	}
 	return NULL;
 }
 
@@ -155,31 +163,73 @@ static void __attribute__((noreturn)) be_restored(int go, int ready)
 	_exit(0);
 }
 
-struct restored {
-	pid_t pid, tids[2];
+/* Of a restore: the root, and two processes below, of which the second has two threads and
+ * connections. */
+struct tree {
+	pid_t root, other, two, mate;
 	int go;
 };
 
-static void restored(struct restored *r)
+static void permit(uint64_t caps)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		data[i].effective = data[i].permitted = data[i].inheritable =
+			(uint32_t)(caps >> (32 * i));
+	if (syscall(SYS_capset, &header, data))
+		_exit(5);
+}
+
+static pid_t restored(pid_t set_tid)
+{
+	struct clone_args args = { .exit_signal = SIGCHLD,
+				   .set_tid = (uintptr_t)&set_tid,
+				   .set_tid_size = set_tid ? 1 : 0 };
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid == 0)
+		permit(UINT64_C(1) << CAP_CHECKPOINT_RESTORE | UINT64_C(1) << CAP_SYS_CHROOT | NET_ADMIN);
+	return pid;
+}
+
+static pid_t second_thread(pid_t pid)
+{
+	struct dirent *d;
+	char path[64];
+	pid_t tid = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	if (!(dir = opendir(path)))
+		_exit(18);
+	while ((d = readdir(dir)))
+		if (*d->d_name != '.' && atoi(d->d_name) != pid)
+			tid = atoi(d->d_name);
+	closedir(dir);
+	return tid;
+}
+
+static void make(struct tree *t)
 {
 	int go[2], ready[2];
-	char byte, path[64];
+	char byte;
 
-	assert_int_equal(pipe2(go, O_CLOEXEC) | pipe2(ready, O_CLOEXEC), 0);
-	if ((r->pid = fork()) == 0)
-		be_restored(go[0], ready[1]);
-	close(go[0]);
-	close(ready[1]);
-	assert_int_equal(read(ready[0], &byte, 1), 1);
-	close(ready[0]);
-	r->go = go[1];
-	r->tids[0] = r->pid;
-	/* Made behind it. */
-	for (r->tids[1] = r->pid + 1;; r->tids[1]++) {
-		snprintf(path, sizeof(path), "/proc/%d/task/%d", r->pid, r->tids[1]);
-		if (access(path, F_OK) == 0)
-			break;
+	if (pipe2(go, O_CLOEXEC) || pipe2(ready, O_CLOEXEC))
+		_exit(6);
+	if ((t->other = restored(ROOT_PID + 5)) == 0 || (t->root = restored(ROOT_PID)) == 0) {
+		if (write(ready[1], "", 1) == 1)
+			pause();
+		_exit(0);
 	}
+	if ((t->two = restored(ROOT_PID + 1)) == 0)
+		be_restored(go[0], ready[1]);
+	for (int i = 0; i < 3; i++)
+		if (read(ready[0], &byte, 1) != 1)
+			_exit(7);
+	t->mate = second_thread(t->two);
+	t->go = go[1];
 }
 
 /* As attach_to_tasks() does it. */
@@ -191,60 +241,166 @@ static void attach(pid_t tid)
 	    waitpid(tid, &status, __WALL) != tid ||
 	    ptrace(PTRACE_SETOPTIONS, tid, NULL, PTRACE_O_TRACESYSGOOD) ||
 	    ptrace(PTRACE_CONT, tid, NULL, NULL))
-		_exit(1);
+		_exit(8);
 }
 
-static void has_no_net_admin_when_it_goes_on(void **state)
+static void let_go(pid_t tid)
 {
-	uint64_t had = caps_of(0);
-	struct restored r;
 	int status;
 
-	(void)state;
-	if (!(had & NET_ADMIN))
-		skip();
-	setenv("SCKPT_RESTORES", "1", 1);
-	restored(&r);
-	for (int i = 0; i < 2; i++) {
-		assert_true(caps_of(r.tids[i]) & NET_ADMIN);
-		attach(r.tids[i]);
-		assert_true(caps_of(r.tids[i]) == (had & ~NET_ADMIN));
-		/* Again, as criu does where there is a seccomp filter: nothing to do. */
-		ptrace(PTRACE_INTERRUPT, r.tids[i], 0, 0);
-		assert_int_equal(waitpid(r.tids[i], &status, __WALL), r.tids[i]);
-		assert_int_equal(ptrace(PTRACE_SETOPTIONS, r.tids[i], NULL, 0), 0);
-		assert_int_equal(ptrace(PTRACE_DETACH, r.tids[i], NULL, NULL), 0);
+	if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) || waitpid(tid, &status, __WALL) != tid ||
+	    ptrace(PTRACE_DETACH, tid, NULL, NULL))
+		_exit(9);
+}
+
+/* Criu is the second process of a PID namespace, what it makes is below; the first one returns
+ * its exit status, when the rest has come to its end: by SIGKILL, where `killed`. */
+static int restore(void (*criu)(void), bool killed)
+{
+	int status, its;
+	pid_t first, pid;
+
+	if ((first = fork()) == 0) {
+		if (unshare(CLONE_NEWPID | CLONE_NEWNS))
+			_exit(100);
+		if ((pid = fork()) > 0)
+			_exit(waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 101);
+		if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) || mount("proc", "/proc", "proc", 0, NULL))
+			_exit(102);
+		if ((pid = fork()) == 0) {
+			setenv("SCKPT_RESTORES", "1", 1);
+			dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);
+			criu();
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		/* The kernel has sent the signal by then, if it sends one. */
+		for (int i = 0; killed && (pid = waitpid(-1, &its, WNOHANG)) >= 0; i++)
+			if (pid ? !WIFSIGNALED(its) || WTERMSIG(its) != SIGKILL : i > 2000)
+				_exit(103);
+			else if (!pid)
+				usleep(5000);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 104);
 	}
-	assert_int_equal(write(r.go, "\1\2\3\7\7", 5), 5);
-	assert_int_equal(waitpid(r.pid, &status, 0), r.pid);
-	assert_int_equal(status, 0);
-	close(r.go);
+	assert_int_equal(waitpid(first, &status, 0), first);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
 }
 
-/* Criu ends, and its tasks with it. */
-static void criu_ends_where_one_cannot_give_it_up(void **state)
-{
-	const struct rlimit none = { 3, 3 };
-	struct restored r;
-	int status;
-	pid_t criu;
+#define NEEDED (UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1) << CAP_SYS_CHROOT | NET_ADMIN)
 
-	(void)state;
-	if (!(caps_of(0) & NET_ADMIN))
-		skip();
-	setenv("SCKPT_RESTORES", "1", 1);
-	restored(&r);
-	if ((criu = fork()) == 0) {
-		setrlimit(RLIMIT_NOFILE, &none);
-		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);
-		attach(r.pid);
+static void goes_well(void)
+{
+	const uint64_t kept = UINT64_C(1) << CAP_CHECKPOINT_RESTORE | UINT64_C(1) << CAP_SYS_CHROOT;
+	struct tree t;
+	int status;
+
+	make(&t);
+	if (caps_of(t.mate) != (kept | NET_ADMIN))
+		_exit(10);
+	attach(t.root);
+	/* Before criu comes to them. */
+	if (caps_of(t.root) != kept || caps_of(t.other) != kept || caps_of(t.two) != kept || caps_of(t.mate) != kept)
+		_exit(11);
+	attach(t.two);
+	attach(t.mate);
+	attach(t.other);
+	let_go(t.two);
+	let_go(t.mate);
+	if (write(t.go, "\1\2\3\7\7", 5) != 5 || waitpid(t.two, &status, 0) != t.two || status)
+		_exit(12);
+	/* The others end with criu. */
+}
+
+static void one_is_killed(void)
+{
+	siginfo_t info;
+	struct tree t;
+
+	make(&t);
+	kill(t.other, SIGKILL);
+	if (waitid(P_PID, (id_t)t.other, &info, WEXITED | WNOWAIT))
+		_exit(13);
+	attach(t.root);
+	attach(t.two);
+	attach(t.mate);
+	attach(t.other);
+}
+
+static void one_is_not_ours(void)
+{
+	struct tree t;
+	pid_t pid;
+
+	make(&t);
+	if ((pid = fork()) == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
 		_exit(0);
 	}
-	assert_int_equal(waitpid(criu, &status, 0), criu);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-	assert_int_equal(waitpid(r.pid, &status, 0), r.pid);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	close(r.go);
+	attach(t.root);
+	attach(pid);
+}
+
+static void connections_cannot_be_had(void)
+{
+	struct rlimit few;
+	struct tree t;
+	int free;
+
+	make(&t);
+	/* For /proc, and one more at a time. */
+	free = dup(0);
+	close(free);
+	few.rlim_cur = few.rlim_max = (rlim_t)free + 2;
+	setrlimit(RLIMIT_NOFILE, &few);
+	attach(t.root);
+}
+
+/* As parse_threads() does it. */
+static int threads_of(pid_t pid)
+{
+	struct dirent *d;
+	char path[64];
+	DIR *dir;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	if (!(dir = opendir(path)))
+		_exit(14);
+	while ((d = readdir(dir)))
+		n += *d->d_name != '.';
+	closedir(dir);
+	return n;
+}
+
+static void more_threads(void)
+{
+	struct tree t;
+
+	make(&t);
+	attach(t.root);
+	attach(t.two);
+	attach(t.mate);
+	if (threads_of(t.two) != 2 || threads_of(t.root) != 1)
+		_exit(15);
+	/* "8" has it make one. */
+	if (write(t.go, "\10", 1) != 1)
+		_exit(16);
+	for (;;)
+		threads_of(t.two);
+}
+
+static void none_goes_on_if_one_cannot_be_attached_to(void **state)
+{
+	(void)state;
+	if ((caps_of(0) & NEEDED) != NEEDED)
+		skip();
+	assert_int_equal(restore(goes_well, false), 0);
+	assert_int_equal(restore(one_is_killed, true), 1);
+	assert_int_equal(restore(one_is_not_ours, true), 1);
+	assert_int_equal(restore(connections_cannot_be_had, false), 1);
+	assert_int_equal(restore(more_threads, true), 1);
 }
 
 int main(void)
@@ -253,8 +409,7 @@ int main(void)
 		cmocka_unit_test(dies_with_criu_in_a_restore),
 		cmocka_unit_test(lives_on_in_a_dump),
 		cmocka_unit_test(peeks_as_the_library_does),
-		cmocka_unit_test(has_no_net_admin_when_it_goes_on),
-		cmocka_unit_test(criu_ends_where_one_cannot_give_it_up),
+		cmocka_unit_test(none_goes_on_if_one_cannot_be_attached_to),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
