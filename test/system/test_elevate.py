@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """elevate=: what CAP_CHECKPOINT_RESTORE does not cover, by the broker."""
+import json
 import pathlib
 import re
 import subprocess
@@ -235,8 +236,8 @@ def test_nothing_is_left(cluster):
     job.cancel()
 
 
-# Holds the keeper of images up as soon as there is one, kills one of them, and lets it go on.
-KILLER = """
+# Holds the keeper of images up as soon as there is one, until all that are named are there.
+HELD = """
 import os, signal, sys, time
 def processes():
     found = {}
@@ -270,11 +271,28 @@ while time.time() < end:
             roles["criu"] = p
         elif len(s["NSpid"].split()) > 1:
             roles["runner"] = p
-    if sys.argv[1] in roles:
+    if set(sys.argv[1:]) <= set(roles):
         break
+"""
+# Kills one of them, and lets it go on.
+KILLER = HELD + """
 os.kill(roles[sys.argv[1]], signal.SIGKILL)
 os.kill(keepers[0], signal.SIGCONT)
 print("killed", flush=True)
+"""
+# Says what they are.
+LOOKER = HELD + """
+import json
+def facts(pid):
+    s = found[pid]
+    return {n: s[n] for n in ("Uid", "CapPrm", "CapEff", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp")} | {
+        "groups": open(f"/proc/{pid}/cgroup").read(), "owner": os.stat(f"/proc/{pid}/environ").st_uid}
+said = {role: facts(pid) for role, pid in roles.items()}
+agent = next(p for p in os.listdir("/proc") if p.isdigit() and
+             open(f"/proc/{p}/comm").read() == "sckpt-agent\\n")
+said["agent"] = {"groups": open(f"/proc/{agent}/cgroup").read()}
+os.kill(keepers[0], signal.SIGCONT)
+print(json.dumps(said), flush=True)
 """
 
 
@@ -301,6 +319,51 @@ def test_killed_at_work(cluster, role):
         assert done.returncode == 0, done.stderr
     job.cancel()
     job.wait_end()
+
+
+BITS = {"SETGID": 6, "SETUID": 7, "NET_ADMIN": 12, "SYS_CHROOT": 18, "SYS_PTRACE": 19,
+        "SYS_ADMIN": 21, "CHECKPOINT_RESTORE": 40}
+
+
+def caps(*names):
+    return f"{sum(1 << BITS[n] for n in names):016x}"
+
+
+@pytest.mark.parametrize("words, command, word, more, criu", [
+    ("seccomp", "/shared/subject/sandbox 600", "tick", [], "SYS_ADMIN"),
+    ("tcp", "python3 /shared/subject/pair.py 3000", "round", ["NET_ADMIN"], "NET_ADMIN"),
+    ("seccomp,tcp", "/shared/subject/sandbox 600", "tick", ["NET_ADMIN"], "SYS_ADMIN")])
+def test_least_rights(cluster, words, command, word, more, criu):
+    """Each process has what it needs for this program, and no more; out of the user's reach."""
+    cluster.conf(f"elevate={words}\n")
+    job = submit(cluster, command)
+    until("progress", lambda: ticks(job, word))
+    (cluster.shared / "looker.py").write_text(LOOKER)
+    with subprocess.Popen([COMMAND, "run", job.node, "--", "timeout", "30", "python3",
+                           "/shared/looker.py", "criu", "runner"],
+                          stdout=subprocess.PIPE, text=True) as looker:
+        assert looker.stdout.readline() == "ready\n"
+        cluster.run("n1", f"sckpt create {job.number}")
+        said = json.loads(looker.stdout.readline())
+    job.cancel()
+    its = caps("SETGID", "SETUID", "SYS_CHROOT", "SYS_PTRACE", "SYS_ADMIN", "CHECKPOINT_RESTORE", *more)
+    for role in ("broker", "server", "runner", "keeper", "criu"):
+        assert said[role]["NoNewPrivs"] == "1", (role, said[role])
+        # Criu by what it has alone.
+        assert role == "criu" or said[role]["owner"] == 0, (role, said[role])
+    for role in ("broker", "server", "runner"):
+        assert said[role]["CapPrm"] == said[role]["CapEff"] == its, (role, said[role])
+        assert said[role]["CapInh"] == said[role]["CapAmb"] == caps(), (role, said[role])
+    assert {said["keeper"][n] for n in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {caps()}
+    assert said["keeper"]["Seccomp"] == "2"
+    assert said["criu"]["Uid"].split() == ["1001"] * 4
+    assert {said["criu"][n] for n in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {
+        caps("CHECKPOINT_RESTORE", "SYS_CHROOT", criu)}
+    # What takes memory is in the step's; what has to live on when that is killed is not.
+    for role in ("keeper", "runner", "criu"):
+        assert said[role]["groups"] == said["agent"]["groups"], role
+    for role in ("broker", "server"):
+        assert said[role]["groups"] != said["agent"]["groups"], role
 
 
 def test_who_restored_programs_are(cluster):
