@@ -12,7 +12,7 @@ EVIL = ("a\nb", "$(touch /shared/trap/pwned)", "`touch /shared/trap/pwned`", "; 
 
 def made(c):
     """What is anywhere that a user can write to, or root's sckpt does; the store is looked at on its own."""
-    out = c.run("n1", "find / /shared /home /run /tmp /dev/shm -xdev \\( -path /proc -o -path /home/user1/.sckpt -o -path /var/lib/slurm "
+    out = c.run("n1", "find / /shared /home /run /tmp /dev/shm -xdev \\( -path /proc -o -path /home/user1/.sckpt -o -path /shared/home -o -path /var/lib/slurm "
                 "-o -path /var/spool -o -path /var/log -o -path '/run/*/*' -o -path '/usr/*/*' \\) -prune -o -print0", user="root").stdout
     return set(out.split("\0"))
 
