@@ -377,14 +377,16 @@ def others_names(c):
     files = []
     for user, mode in (("user2", "644"), ("user2", "600"), ("root", "644"), ("root", "600")):
         files.append(f"/shared/trap/{user}-{mode}")
-        c.run("n1", f"umask 077; echo topsecret-{mode} >{files[-1]}; chmod {mode} {files[-1]}", user=user)
+        c.run("n1", f"umask 077; yes topsecret-{mode} | head -9 >{files[-1]}; chmod {mode} {files[-1]}", user=user)
     look = f"stat -c '%n %U %G %a %s %Y' {' '.join(files)}; sha256sum {' '.join(files)}"
     before = c.run("n1", look, user="root").stdout
     said = c.run("n1", f"for f in {' '.join(files)}; do ln $f /shared/trap/own && echo did; done", check=False)
     # Where fs.protected_hardlinks is 0 users can; here root does for them, below.
     assert "did" in said.stdout or said.stderr.count("Operation not permitted") == len(files), said.stderr
     c.run("n1", "rm -f /shared/trap/own", user="root")
-    done = c.saved("user1", store="/shared/ckpt/user1")
+    # Its output is shorter than those files, which would pass for it.
+    done = c.saved("user1", wrap="echo a line of output of some length; sleep 300", store="/shared/ckpt/user1",
+                   ready="length")
     d = f"/shared/ckpt/user1/test/{done.number}/batch"
     c.run("n1", f"cp -r {d} ~/whole")
     linked = tried = 0
