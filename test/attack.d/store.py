@@ -435,8 +435,9 @@ def others_names(c):
 TIMES = 10000
 OPENS = ("private", "private-make", "path", "store", "store-make", "below", "below-make")
 OPENS_INSIDE = ("file", "pack", "output", "output-make", "event", "remove")
+# In memory: a disk would leave no time for so many.
 SCENE = """
-umask 022; rm -rf /shared/trap; mkdir -p /shared/trap/theirs; cd /shared/trap
+umask 022; rm -rf /tmp/trap; mkdir -p /tmp/trap/theirs; cd /tmp/trap
 step() {{ mkdir -p $1/test/1/batch; cp -r {d}/. $1/test/1/batch; chmod -R $2 $1; chown -R $3 $1; }}
 step ck u=rwX,go= user2; step ck/st u=rwX,go= user2
 # Another state of user2's own under what is another's.
@@ -455,16 +456,16 @@ chown -R user2 in; chown user1 . link; chown -R user1 out
 def opened_by_name(c):
     job = c.saved("user1")
     c.run("n1", SCENE.format(d=f"/home/user1/.sckpt/test/{job.number}/batch"), user="root")
-    look = "cd /shared/trap; find out theirs -type f -exec sha256sum {} + -o -printf '%p %U\n' | sort"
+    look = "cd /tmp/trap; find out theirs -type f -exec sha256sum {} + -o -printf '%p %U\n' | sort"
     before = c.run("n1", look, user="root").stdout
     total = swaps = 0
-    tries = [(kind, 1001, f"ck /shared/trap/{to}") for kind in OPENS for to in ("link", "theirs")]
+    tries = [(kind, 1001, f"ck /tmp/trap/{to}") for kind in OPENS for to in ("link", "theirs")]
     # Who can exchange what is in a private directory is the user, who would have root open it.
     tries += [(kind, 1002, {"file": "in/file", "pack": "in/1-0.0.pack", "output": "in/output.1", "output-make": "in/output.1",
                             "event": "in/events", "remove": "in/tree"}[kind]) for kind in OPENS_INSIDE]
     for kind, swapper, what in tries:
-        what = what if " " in what else f"{what} /shared/trap/{what}.link"
-        done = c.run("n1", f"timeout 60 /shared/subject/opener {kind} {TIMES} 1002 {swapper} /shared/trap/{what}", user="root", check=False)
+        what = what if " " in what else f"{what} /tmp/trap/{what}.link"
+        done = c.run("n1", f"timeout 60 /shared/subject/opener {kind} {TIMES} 1002 {swapper} /tmp/trap/{what}", user="root", check=False)
         had = re.match(r"\S+ opens (\d+) swaps (\d+) right (\d+) refused (\d+) other (\d+)$", done.stdout)
         assert had, done.stdout + done.stderr
         n, swapped, right, refused, other = map(int, had.groups())
@@ -474,6 +475,7 @@ def opened_by_name(c):
         assert refused or kind in ("event", "remove"), done.stdout
         must_not(c.run("n1", look, user="root").stdout != before, f"{kind}: another user's has changed")
         total, swaps = total + n, swaps + swapped
+    c.run("n1", "rm -rf /tmp/trap", user="root")
     return f"none was the other's: {len(tries)} ways, opened {total} times, exchanged {swaps} times"
 
 
