@@ -8,10 +8,13 @@
 #include <glob.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -62,6 +65,63 @@ static int leave_root_behind(const struct passwd *pw, struct err *e)
 	return 0;
 }
 
+/*
+ * A file system of a process of the user's own answers when that likes, and until then no
+ * signal ends who has asked it (fuse), not even SIGKILL. So root's terminal belongs to this
+ * process, which has asked for nothing, and ends with the other one or soon after a signal.
+ */
+__attribute__((noreturn)) static void wait_for(pid_t child, const sigset_t *signals)
+{
+	const struct timespec patience = { .tv_sec = 2 };
+	int status, sig = 0;
+
+	while (waitpid(child, &status, WNOHANG) != child) {
+		int got = sigtimedwait(signals, NULL, sig ? &patience : NULL);
+
+		if (got < 0 && errno == EAGAIN) {
+			fputs("sckpt: what looks at the user's files does not end: their file system does not answer\n", stderr);
+			goto signalled;
+		}
+		if (got <= 0 || got == SIGCHLD)
+			continue;
+		sig = got;
+		/* The others are those of the terminal, and the child has them, too. */
+		if (sig == SIGTERM || sig == SIGHUP)
+			kill(child, sig);
+	}
+	if (WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	sig = WTERMSIG(status);
+signalled:
+	signal(sig, SIG_DFL);
+	sigprocmask(SIG_UNBLOCK, signals, NULL);
+	raise(sig);
+	_exit(128 + sig);
+}
+
+/* Goes on in a child, which this process waits for; *parent is that one's PID. */
+static int go_apart(pid_t *parent, struct err *e)
+{
+	static const int ends[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP };
+	sigset_t signals, before;
+	struct sigaction is;
+	pid_t child;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGCHLD);
+	/* Not what nohup has made it deaf to. */
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (sigaction(ends[i], NULL, &is) == 0 && is.sa_handler != SIG_IGN)
+			sigaddset(&signals, ends[i]);
+	*parent = getpid();
+	fflush(NULL);
+	sigprocmask(SIG_BLOCK, &signals, &before);
+	if ((child = fork()) > 0)
+		wait_for(child, &signals);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return child < 0 ? err_sys(e, "cannot start a process") : 0;
+}
+
 /* Root looks after a user's store as that user, and before it has touched
  * anything of theirs: what lies there may be a trap. */
 static int become(const struct options *o, const struct passwd **user,
@@ -69,6 +129,7 @@ static int become(const struct options *o, const struct passwd **user,
 {
 	const struct passwd *pw;
 	uid_t uid = geteuid();
+	pid_t parent;
 
 	errno = 0;
 	pw = o->user ? getpwnam(o->user) : getpwuid(uid);
@@ -80,12 +141,17 @@ static int become(const struct options *o, const struct passwd **user,
 			       o->user);
 	if (!uid && !pw->pw_uid)
 		return err_set(e, "steps of root are not checkpointed: say whose checkpoints are meant, with --user NAME");
-	if (!uid && leave_root_behind(pw, e) < 0)
+	if (uid) {
+		*user = pw;
+		return 0;
+	}
+	if (go_apart(&parent, e) < 0 || leave_root_behind(pw, e) < 0)
 		return -1;
-	if (!uid && (initgroups(pw->pw_name, pw->pw_gid) < 0 ||
-		     setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-		     setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0 ||
-		     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
+	if (initgroups(pw->pw_name, pw->pw_gid) < 0 ||
+	    setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 || getppid() != parent)
 		return err_sys(e, "cannot become %s", pw->pw_name);
 	*user = pw;
 	return 0;

@@ -316,7 +316,7 @@ static int read_index(struct pack_reader *p, struct err *e)
 int pack_open(int dir, const struct image_pack *pack, struct pack_reader *p,
 	      struct err *e)
 {
-	const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC;
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	struct pack_header header;
 	cleanup_fd int plain = openat(dir, pack->name, flags);
 	struct stat st;

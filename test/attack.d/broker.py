@@ -212,10 +212,18 @@ def from_protected(c):
 def inside(c):
     c.conf("elevate=seccomp,tcp\n")
     c.run(NODE, "cp /bin/cat /shared/setuid-cat && chmod 4755 /shared/setuid-cat", user="root")
-    out = c.run(NODE, f"ls /run/sckpt/broker; srun -n1 -w {NODE} --checkpoint "
-                "/shared/subject/captest /shared/setuid-cat", check=False)
+    out = c.run(NODE, f"srun -n1 -w {NODE} --checkpoint /shared/subject/captest -n /shared/setuid-cat", check=False)
     must_not(out.returncode, out.stdout)
-    assert "Permission denied" in out.stderr or "No such file" in out.stderr, out.stderr
+    # It is there from the first request on.
+    job = c.saved("user1", wrap=f"exec {SANDBOX} 600", ready="^tick 1$", end=False)
+    c.run(NODE, "ls -d /run/sckpt/broker", user="root")
+    for what in ("ls /run/sckpt/broker", "cd /run/sckpt/broker", "ls /run/sckpt/broker/*",
+                 "touch /run/sckpt/broker/x", "mv /run/sckpt/broker /run/sckpt/x"):
+        done = c.run(NODE, what, check=False)
+        must_not(done.returncode == 0, f"did: {what}")
+        assert "Permission denied" in done.stderr, (what, done.stderr)
+    job.cancel()
+    job.wait_end()
     job = c.submit("--wrap", f"unshare -Ur sleep 300 & exec {SANDBOX} 600",
                    options=f"--requeue --checkpoint -w {NODE}")
     job.wait_output("^tick 5$")

@@ -10,13 +10,23 @@ EVIL = ("a\nb", "$(touch /shared/trap/pwned)", "`touch /shared/trap/pwned`", "; 
         "../../../../shared/trap/up", "-rf", "--uid=0", "%n%s%h%x", "a' 'b\" \\", "\x1b[31m", "x" * 300, "|cat", "*")
 
 
+def made(c):
+    """What is anywhere that a user can write to, or root's sckpt does; the store is looked at on its own."""
+    out = c.run("n1", "find / /shared /home /run /tmp /dev/shm -xdev \\( -path /proc -o -path /home/user1/.sckpt -o -path /shared/home -o -path /var/lib/slurm "
+                "-o -path /var/spool -o -path /var/log -o -path '/run/*/*' -o -path '/usr/*/*' \\) -prune -o -print0", user="root").stdout
+    return set(out.split("\0"))
+
+
 @attack("--job-name, --chdir, --comment, --export and arguments with newlines, .., metacharacters and options")
 def names(c):
     c.run("n1", "mkdir -p -m 777 /shared/trap", user="root")
-    jobs = []
+    jobs, wheres = [], []
     for i, evil in enumerate(EVIL):
-        where = f"/shared/trap/{i} {evil[:60].replace('/', '_')}"
-        c.run("n1", f"mkdir -p {shlex.quote(where)}")
+        # As it is: what has / in it leads through several, and out by its ..
+        wheres.append(f"/shared/trap/{i} in/x/../x/{evil[:60]}")
+        c.run("n1", f"mkdir -p {shlex.quote(wheres[-1].partition('/x/..')[0] + '/x')}; mkdir -p {shlex.quote(wheres[-1])}")
+    before = made(c)
+    for i, (evil, where) in enumerate(zip(EVIL, wheres)):
         c.script("job.sh", "echo ready; sleep 300\n")
         number = int(c.run("n1", "sbatch --parsable --requeue --checkpoint=notify -w n1 --oversubscribe "
                            f"--job-name={shlex.quote(evil)} --comment={shlex.quote(evil)} --chdir={shlex.quote(where)} "
@@ -34,10 +44,11 @@ def names(c):
             until("the restore", lambda: "restored from" in err.read_text(errors="replace"))
         c.ctl(f"scancel {number}")
         jobs.append(str(number))
-    made = c.run("n1", "ls -A ~/.sckpt ~/.sckpt/test", user="user1").stdout.split()
-    stray = set(made) - {"/home/user1/.sckpt:", "/home/user1/.sckpt/test:", "test", ".log", "logs", *jobs}
+    there = c.run("n1", "ls -A ~/.sckpt ~/.sckpt/test", user="user1").stdout.split()
+    stray = set(there) - {"/home/user1/.sckpt:", "/home/user1/.sckpt/test:", "test", ".log", "logs", *jobs}
     must_not([x for x in stray if not x.startswith((".", "log", "ended", "done"))], stray)
-    must_not(c.run("n1", "ls /shared/trap/pwned /shared/trap/up* 2>/dev/null", check=False).stdout, "it was run")
+    outside = made(c) - before - {f"/home/user1/{x}" for x in ("job.sh", *(f"{k}.{i}" for i in range(len(EVIL)) for k in ("out", "err")))}
+    must_not(outside, f"made outside: {outside}")
     return f"nothing of it is run, made a path of or printed as it is ({len(EVIL)} names, each saved and shown, a third restored)"
 
 

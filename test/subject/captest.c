@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * captest [PROGRAM…]: tries to get, from inside a step, any capability but
+ * captest [-n] [PROGRAM…]: tries to get, from inside a step, any capability but
  * CAP_CHECKPOINT_RESTORE, and tells of each attempt what came of it. A PROGRAM is
- * set-user-id or has file capabilities and acts as cat (a copy of cat, chmod u+s).
+ * set-user-id or has file capabilities and acts as cat (a copy of cat, chmod u+s). With -n
+ * the step is to be under no_new_privs: that it is not is a gain, too.
  * Exit 0: nothing else was ever gained; 1: something was.
  *
  * Attempts are made in children of their own, so that none helps or hinders the
@@ -265,8 +266,11 @@ static int try_namespace(const char *unused)
 
 /* ---- programs that give more by themselves ----------------------------------------- */
 
+/* -n was given. */
+static int bound;
+
 /* Where nothing forbids it, a set-user-id program is root, with sckpt or without.
- * Under no_new_privs it must not be. */
+ * Under no_new_privs it must not be, nor where that has to be set. */
 static int try_program(const char *program)
 {
 	char text[8192] = "", what[512];
@@ -298,14 +302,16 @@ static int try_program(const char *program)
 	printf("exec of %s: gained %llx, %s\n", program, (unsigned long long)its,
 	       forbidden ? "no_new_privs" : "as setuid programs do");
 	printf("exec of %s: euid %d\n", program, euid);
-	return forbidden && (its || euid != (int)geteuid());
+	return (forbidden || bound) && (its || euid != (int)geteuid());
 }
 
 int main(int argc, char *argv[])
 {
-	int gained = 0;
+	int gained = 0, first = 1;
 	char text[16];
 
+	if (argc > 1 && !strcmp(argv[1], "-n"))
+		bound = first++;
 	/* What it should not have had to begin with counts as gained, always. */
 	gained = told("as started", 1, 0, caps_of("self"));
 	before = gained ? 0 : caps_of("self");
@@ -316,7 +322,11 @@ int main(int argc, char *argv[])
 	}
 	gained |= in_child(try_self, "");
 	gained |= in_child(try_namespace, "");
-	for (int i = 1; i < argc; i++)
+	if (bound && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) {
+		puts("no_new_privs is not set, gained what set-user-id programs give");
+		gained = 1;
+	}
+	for (int i = first; i < argc; i++)
 		gained |= in_child(try_program, argv[i]);
 	gained |= told("in the end", 1, 0, caps_of("self"));
 	return gained;

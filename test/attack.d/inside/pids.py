@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""pids.py PID…: from a protected step: the way out of its PID namespace, and the host's
-numbers PID…, which others have. A line "did …" for what works although it should not,
-"could …" for what is known."""
+"""pids.py SOCKET PID…: from a protected step: the way out of its PID namespace, also by what
+sender.py hands in by SOCKET, and the host's numbers PID…, which others have. A line "did …"
+for what works although it should not, "could …" for what is known."""
 import ctypes
 import os
 import signal
+import socket
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -39,7 +40,61 @@ def attempt(what, function):
         print("denied", what, e.strerror)
 
 
+def caps():
+    with open("/proc/self/status") as f:
+        return [line for line in f if line.startswith("Cap")]
+
+
+def in_child(function):
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+            sys.stdout.flush()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def by_what_was_sent(others, user):
+    """As it is, or with all capabilities over a user namespace of its own."""
+    where = " in a user namespace" if user else ""
+    before = caps()
+    if user:
+        os.unshare(os.CLONE_NEWUSER)
+        print("tried in a user namespace")
+    for name, fd in sent.items():
+        attempt(f"setns to the host's {name}{where}", lambda: os.setns(fd))
+    for flag in (os.CLONE_NEWPID, os.CLONE_NEWNS, os.CLONE_NEWUSER, os.CLONE_NEWPID | os.CLONE_NEWNS | os.CLONE_NEWUSER):
+        attempt(f"setns to the sender, {flag:x}{where}", lambda: os.setns(pidfd, flag))
+    if not user and caps() != before:
+        print("did get capabilities", caps())
+    # The step's namespace and the host's are not this user namespace's.
+    if user:
+        for pids in ((29003,), (29003, 29003)):
+            if clone(*pids) == 0:
+                print("did choose PIDs", pids, "with capabilities over a user namespace alone")
+        os.unshare(os.CLONE_NEWPID)
+        if clone(1, 29004, 29004) == 0:
+            print("did choose PIDs in the namespaces above")
+    for pid in others:
+        for what in ("ns/pid", "ns/mnt", "mem", "environ", "fd/0", "root/", "cwd/", "map_files", "maps"):
+            attempt(f"{what} of {pid} by the host's /proc{where}", lambda: os.open(f"{pid}/{what}", os.O_RDONLY, dir_fd=proc))
+        attempt(f"writing to mem of {pid} by the host's /proc{where}", lambda: os.open(f"{pid}/mem", os.O_RDWR, dir_fd=proc))
+
+
 here = os.readlink("/proc/self/ns/pid")
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+names, fds, _, _ = socket.recv_fds(s, 4096, 64)
+*fds, pidfd, proc = fds
+sent = dict(zip(names.decode().split(), fds))
+foreign = [n for n, fd in sent.items() if os.fstat(fd).st_ino != os.stat(f"/proc/self/ns/{n}").st_ino]
+print("sent", len(sent), "foreign", *foreign)
+for user in (False, True):
+    in_child(lambda: by_what_was_sent(sys.argv[2:], user))
+s.send(b"x")
 for ns in ("pid", "mnt", "user", "cgroup", "net", "ipc", "uts", "time", "pid_for_children"):
     for pid in [p for p in os.listdir("/proc") if p.isdigit()]:
         try:
@@ -50,7 +105,7 @@ for ns in ("pid", "mnt", "user", "cgroup", "net", "ipc", "uts", "time", "pid_for
             continue
         attempt(f"setns to {ns} of {pid}", lambda: os.setns(fd))
 own = {int(p) for p in os.listdir("/proc") if p.isdigit()}
-for pid in map(int, sys.argv[1:]):
+for pid in map(int, sys.argv[2:]):
     if clone(29000, pid) == 0:
         print("did take host PID", pid)
     if pid not in own:
