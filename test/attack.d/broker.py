@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 
-from attack import ELEVATED, INSIDE, SANDBOX, attack, must_not
+from attack import ELEVATED, INSIDE, MARK, SANDBOX, attack, must_not
 from cluster import COMMAND, Job, until
 from root import baits
 
@@ -40,6 +40,10 @@ def restart(c, job, user="user1"):
     return int(c.run(NODE, f"sckpt restart {job.number} --force", user=user).stdout.split()[-1])
 
 
+def held(job):
+    return job.state == ["PENDING"] and job.record()["priority"]["number"] == 0
+
+
 def restarts(c, job, user="user1"):
     """How a job fares that is to go on from it."""
     new = restart(c, job, user)
@@ -52,10 +56,8 @@ def restarts(c, job, user="user1"):
     for line in c.run(NODE, f"python3 {INSIDE}/sampler.py 0 1001", user="root").stdout.splitlines():
         must_not(line.startswith("MORE"), line)
     if said is not True:
-        held = Job(c, new, user, c.home(user))
         # Before that it would be held after its end.
-        until("it to be held", lambda: held.state == ["PENDING"] and
-              held.record()["priority"]["number"] == 0)
+        until("it to be held", lambda: held(Job(c, new, user, c.home(user))))
     c.ctl(f"scancel {new}", check=False)
     must_not(said is True, "it was restored")
     return next(x for x in said.splitlines() if "cannot go on" in x)
@@ -264,10 +266,10 @@ def needless(c):
 
 
 @contextlib.contextmanager
-def watched(c, program, *words):
-    """What a program of root's, inside/, says of the dumps and restores that are made meanwhile."""
+def watched(c, program, *words, user="root"):
+    """What a program, inside/, says of the dumps and restores that are made meanwhile."""
     c.run(NODE, "rm -f /tmp/watched", user="root")
-    p = subprocess.Popen([COMMAND, "run", NODE, "--", "python3", f"{INSIDE}/{program}", "/tmp/watched", *words],
+    p = subprocess.Popen([COMMAND, "run", NODE, "--user", user, "--", "python3", f"{INSIDE}/{program}", "/tmp/watched", *words],
                          stdout=subprocess.PIPE, text=True)
     said = []
     try:
@@ -489,3 +491,43 @@ def network(c):
     assert re.search(why, said), said
     assert any(re.search(why, x) for x in lines), lines
     return said[:150]
+
+
+@attack("signals to a criu that restores with more than the user has, and to what it restores, at random moments")
+def signals(c):
+    tries, seed = 20, "1"
+    ended, stuck = {}, []
+    c.conf("elevate=seccomp,tcp\n")
+    jobs = {w: c.saved("user1", wrap=program, ready=ready) for w, (program, ready, _) in ELEVATED.items()}
+    may = MARK | sum(caps for _, _, caps in ELEVATED.values())
+    with watched(c, "sampler.py", "1001", f"{may:x}") as sets, watched(
+            c, "signals.py", "1001", seed, user="user1") as sent:
+        for n in range(tries):
+            job = jobs[list(jobs)[n % len(jobs)]]
+            new = Job(c, restart(c, job), "user1", c.home("user1"))
+
+            def over():
+                said = new.text()
+                return "it goes on" if c.restored(new.number) else (  # noqa: B023
+                    "it says why" if "cannot go on" in said else None)  # noqa: B023
+            how = until("the restore, or why not", over)
+            ended[how] = ended.get(how, 0) + 1
+            if how == "it says why":
+                # It is held, when Slurm has come to that.
+                stuck.append(new)
+                continue
+            # What is left of it works.
+            lines = new.text().count("\n")
+            until("progress", lambda: new.text().count("\n") > lines + 3)  # noqa: B023
+            new.cancel()
+            new.wait_end()
+        for new in stuck:
+            until("it to be held", lambda: held(new))  # noqa: B023
+            new.cancel()
+    more = [x for x in sets if x.startswith("MORE")]
+    must_not(more, more)
+    for line in c.run(NODE, f"python3 {INSIDE}/sampler.py 0 1001", user="root").stdout.splitlines():
+        must_not(line.startswith("MORE"), line)
+    counts = {x.rpartition(" ")[0] or x: sent.count(x) for x in sent}
+    assert sum(1 for x in sent if x.startswith(("kill", "stop"))) >= tries // 2, sent
+    return f"the kernel ends what criu traces with it: {ended}, {counts}"
