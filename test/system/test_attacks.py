@@ -73,7 +73,8 @@ def test_forged_environment(cluster):
 
 
 QUICK = ("broker.swapped", "broker.given_away", "broker.messages", "broker.inside",
-         "broker.namespaces", "broker.needless", "broker.believed", "broker.door", "broker.mates",
+         "broker.namespaces", "broker.network", "broker.streams", "broker.words", "broker.needless",
+         "broker.believed", "broker.door", "broker.mates",
          "store.reach", "store.copied", "store.open_store", "root.root_terminal", "root.escapes",
          "root.forged_log", "root.run_directory", "root.import_closed", "processes.pids",
          "processes.no_new_privs", "allow.from_before")
