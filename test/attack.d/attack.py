@@ -13,6 +13,11 @@ from cluster import COMMAND, Cluster, sh
 
 ATTACKS = []
 INSIDE = "/shared/attack"
+SANDBOX = "/shared/subject/sandbox"
+# elevate='s words: what needs them, how it says that it is ready, and what its criu has for it.
+ELEVATED = {"seccomp": (f"exec {SANDBOX} 600", "^tick 1$", 1 << 21),
+            "tcp": ("exec python3 /shared/subject/pair.py 100000", "^round 1$", 1 << 12)}
+MARK = 1 << 18  # SYS_CHROOT, of a criu that restores (broker/enter.c)
 
 
 class Won(Exception):

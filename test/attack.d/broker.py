@@ -2,15 +2,16 @@
 """What sckpt-broker can be made to do, with elevate= set: its criu has more rights than the
 user."""
 import contextlib
+import json
 import re
 import subprocess
 import time
 
-from attack import INSIDE, attack, must_not
+from attack import ELEVATED, INSIDE, MARK, SANDBOX, attack, must_not
 from cluster import COMMAND, Job, until
+from root import baits
 
 NODE = "n1"
-SANDBOX = "/shared/subject/sandbox"
 LOG = ("import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
        "os.path.exists('/dev/log') and os.unlink('/dev/log'); s.bind('/dev/log'); print('ready', flush=True)\n"
        "while True: print(s.recv(4096).decode(errors='replace'), flush=True)")
@@ -39,6 +40,10 @@ def restart(c, job, user="user1"):
     return int(c.run(NODE, f"sckpt restart {job.number} --force", user=user).stdout.split()[-1])
 
 
+def held(job):
+    return job.state == ["PENDING"] and job.record()["priority"]["number"] == 0
+
+
 def restarts(c, job, user="user1"):
     """How a job fares that is to go on from it."""
     new = restart(c, job, user)
@@ -51,10 +56,8 @@ def restarts(c, job, user="user1"):
     for line in c.run(NODE, f"python3 {INSIDE}/sampler.py 0 1001", user="root").stdout.splitlines():
         must_not(line.startswith("MORE"), line)
     if said is not True:
-        held = Job(c, new, user, c.home(user))
         # Before that it would be held after its end.
-        until("it to be held", lambda: held.state == ["PENDING"] and
-              held.record()["priority"]["number"] == 0)
+        until("it to be held", lambda: held(Job(c, new, user, c.home(user))))
     c.ctl(f"scancel {new}", check=False)
     must_not(said is True, "it was restored")
     return next(x for x in said.splitlines() if "cannot go on" in x)
@@ -271,11 +274,11 @@ def needless(c):
 
 
 @contextlib.contextmanager
-def watched(c, program, *args):
-    """What a program of root's, inside/, says of the restore that is made meanwhile."""
+def watched(c, program, *words, user="root"):
+    """What a program, inside/, says of the dumps and restores that are made meanwhile."""
     over = f"/tmp/{program}"
     c.run(NODE, f"rm -f {over}", user="root")
-    p = subprocess.Popen([COMMAND, "run", NODE, "--", "python3", f"{INSIDE}/{program}", over, *args],
+    p = subprocess.Popen([COMMAND, "run", NODE, "--user", user, "--", "python3", f"{INSIDE}/{program}", over, *words],
                          stdout=subprocess.PIPE, text=True)
     said = []
     try:
@@ -359,3 +362,199 @@ def believed(c):
     said = restarts(c, job)
     assert "an image would give its process capabilities that it cannot have had" in said, said
     return said[:150]
+
+
+# criu/command.c. What is the job's own, and where the hook is, as patterns.
+ENV = [r"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", r"SCKPT_HOOK=/proc/\d+/fd/19/hook\.sock",
+       "LD_PRELOAD=/usr/libexec/sckpt/sckpt-in-criu\\.so", r"XDG_RUNTIME_DIR=/proc/self/fd/19"]
+ARGS = ["--unprivileged", "--no-default-config", "--stream", r"--images-dir=/proc/self/fd/19",
+        "--work-dir=/run/sckpt", None, "-v2", "--file-locks", "--ghost-limit=1048576G",
+        "--manage-cgroups=ignore", "--cpu-cap=fpu,ins", "--action-script=/usr/libexec/sckpt/sckpt-hook"]
+DUMPS = [*ARGS, "--tree=1000", "--network-lock=skip"]
+DUMPS[5] = r"--log-file=dump\.log"
+RESTORES = [*ARGS, "--restore-detached"]
+RESTORES[5] = r"--log-file=restore\.log"
+FILES = r"--external=(file|pipe:|unix|socket:)\[[0-9a-f:]+\]|--inherit-fd=fd\[\d+\]:[^\0]+|--leave-running"
+
+
+def fits(words, patterns, more="$^"):
+    return [w for w in words if not any(re.fullmatch(p, w) for p in [*patterns, more])] + [
+        p for p in patterns if sum(1 for w in words if re.fullmatch(p, w)) != 1]
+
+
+@attack("a library, settings and a PATH of the user's reach a criu that has more than the user, or what it restores")
+def configuration(c):
+    c.conf("elevate=seccomp\noverhead=100\n")
+    export = baits(c) + " LD_PRELOAD=/home/user1/preload.so HOME=/home/user1"
+    c.run(NODE, "cp /shared/subject/preload.so ~/preload.so")
+    script = c.script("job.sh", f"export {export}; exec {SANDBOX} 600\n")
+    kinds = set()
+    with watched(c, "criu.py", "1001") as said:
+        job = c.submit(script, options=f"--requeue --checkpoint -w {NODE} -e err-%j --export=ALL," + export.replace(" ", ","))
+        job.wait_output("^tick 1$")
+        # Of a dump of some ms a look may see nothing.
+        for _ in range(5):
+            c.run(NODE, f"sckpt create {job.number}")
+        c.ctl(f"scontrol requeue {job.number}")
+        until("the restore", lambda: c.restored(job.number))
+    job.cancel()
+    job.wait_end()
+    loaded = c.run(NODE, "sort -u preload.so.said").stdout.splitlines()
+    # It does reach what is the user's own.
+    assert any(x.startswith("sandbox 1001 ") for x in loaded), loaded
+    must_not([x for x in loaded if int(x.split()[-1], 16) & ~(1 << 40) or x.split()[-2] != "1001"], loaded)
+    must_not([x for x in loaded if x.startswith(("criu ", "sckpt-"))], loaded)
+    for run in map(json.loads, said):
+        kind = " ".join(run["args"][:2])
+        kinds.add(kind)
+        args = run["args"][2:]
+        if kind == "/usr/sbin/criu restore":
+            odd = fits(args, RESTORES, FILES) + fits(run["env"], [*ENV, "SCKPT_RESTORES=1"])
+        elif kind == "/usr/sbin/criu dump":
+            odd = fits(args, DUMPS, FILES) + fits(run["env"], ENV)
+        else:
+            odd = "criu has executed something"
+        must_not(odd, f"{odd}: {run}")
+    assert kinds >= {"/usr/sbin/criu dump", "/usr/sbin/criu restore"}, kinds
+    bad = [x for x in c.run(NODE, "ls").stdout.splitlines() if x.startswith(("ran.", "by-criu", "hook", "xdg"))]
+    must_not(bad, bad)
+    return f"criu has an environment and arguments of its own ({len(said)} seen: {sorted(kinds)}); the library was in {loaded}"
+
+
+def at_broker(c):
+    """What is there of all brokers: descriptors of each process."""
+    return c.run(NODE, "for p in $(pgrep -x sckpt-broker); do ls /proc/$p/fd | wc -l; done; pgrep -c -x criu",
+                 user="root", check=False).stdout.split()
+
+
+def by_the_agent(c, word, conf="elevate=seccomp\n"):
+    """What the broker answers to the agent's words that puppet.py makes it say, and has in the log."""
+    c.conf(conf)
+    with system_log(c) as lines:
+        job = c.submit("--wrap", f"{SANDBOX} 600 & python3 {INSIDE}/puppet.py {word}; wait",
+                       options=f"--requeue --checkpoint -w {NODE} -e err")
+        until("it to begin", lambda: "begin" in job.text() and "tick 1\n" in job.text())
+        before = at_broker(c)
+        c.run(NODE, "touch go")
+        until("all to be said", lambda: "said all" in job.text() or "Traceback" in (job.home / "err").read_text(), 120)
+        assert "said all" in job.text(), job.text() + (job.home / "err").read_text()
+        until("the broker to be as before", lambda: at_broker(c) == before, 20)
+        # The agent is whole, and heard.
+        c.run(NODE, f"sckpt create {job.number}")
+        assert job.generations() == [1]
+        assert at_broker(c) == before
+        job.cancel()
+        job.wait_end()
+    until("the broker's end", lambda: at_broker(c) == ["0"], 20)
+    said = [x.split(": ", 1) for x in job.text().splitlines() if ": " in x]
+    return said, [x.partition("sckpt-broker")[2] for x in lines if "sckpt-broker" in x]
+
+
+# How the broker refuses what puppet.py has for it.
+NO_LIST = {
+    "no list": "is missing", "half a reply": "is missing", "no reply": "is missing", "another reply": "is missing",
+    "a reply of 2 GiB": "is missing", "more than a reply": "its seal is not", "nothing in it": "is not sealed",
+    "no lines": "is not sealed", "no seal": "its seal is not", "a zero in it": "is not sealed",
+    "no end": "sckpt-broker.img is longer than what was sealed", "closed": "cannot (hand images over|take images)|is missing",
+}
+
+
+@attack("the agent asks for restores: without a list, with replies and images of any kind, and what is no stream")
+def streams(c):
+    said, lines = by_the_agent(c, "streams")
+    said = dict(said)
+    assert len(said) == 27 and said.pop("left") == "None", said
+    for what, answer in said.items():
+        why = NO_LIST.get(what, "is missing|cannot (hand images over|take images): ")
+        must_not(not re.fullmatch(f"refused 0 .*({why}).*", answer), f"{what}: {answer}")
+        assert any(re.search(f"a restore is refused: .*({why})", x) for x in lines), (what, lines)
+    return f"the keeper believes nothing of it, {len(said)} times; in the log: {lines[0][:100]}"
+
+
+@attack("the agent's words: no keys, other counts, frames cut or too long, descriptors, a request while one is at work")
+def words(c):
+    said, lines = by_the_agent(c, "words")
+    assert len(said) == 20, said
+    for what, answer in said[:12]:
+        must_not(answer != "refused 0 the agent's request is not understood", f"{what}: {answer}")
+    rest = [answer for _, answer in said[12:]]
+    for answer, right in zip(rest, ("None", *["refused 0 sckpt-broker.img is missing"] * 2, "hook 0 pre-dump", r"done [1-9]\d* ",
+                                    "hook 0 pre-dump", "refused 0 a message to the broker.* has the wrong size", "None")):
+        must_not(not re.fullmatch(right, answer), (right, said))
+    for word, most in (("has the wrong size", 9), ("a message of the step's agent is not understood", 3),
+                       ("is not the step's agent, and is not heard", 1), ("a message that nobody waits for, of process 1 ", 3),
+                       ("a message that nobody waits for, of process 1[0-9]{3}", 1)):
+        assert sum(1 for x in lines if re.search(word, x)) >= most, (word, lines)
+    return f"it is refused by name, or not heard; in the log: {lines[0][:100]}"
+
+
+LISTEN = ("import socket; s = socket.create_server((\"127.0.0.1\", 23457)); print(\"listening\", flush=True); "
+          "s.accept()[0].recv(1)")
+
+
+@attack("a connection out of the step, with the agent in a network namespace that does not show it")
+def network(c):
+    c.conf("elevate=tcp\n")
+    # It ends with the connection.
+    p = subprocess.Popen([COMMAND, "run", NODE, "--user", "user1", "--", "srun", "-n1", "-w", NODE, "--overlap",
+                          "--oversubscribe", "--checkpoint=off", "python3", "-c", LISTEN], stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == "listening\n"
+    with system_log(c) as lines:
+        job = c.submit("--wrap", f"exec python3 {INSIDE}/puppet.py network 23457",
+                       options=f"--requeue --checkpoint -w {NODE} -e err")
+        said = until("the answer", lambda: re.search("^answer: (.*)$", job.text(), re.M))[1]
+        job.cancel()
+        job.wait_end()
+    p.wait(30)
+    must_not(said.startswith(("hook", "done")), "criu was started, with CAP_NET_ADMIN, for a program with a connection out of the job")
+    why = r"it has a TCP connection from 127\.0\.0\.1:\d+ to 127\.0\.0\.1:23457, whose other end is not in the job"
+    assert re.search(why, said), said
+    assert any(re.search(why, x) for x in lines), lines
+    return said[:150]
+
+
+@attack("signals to a criu that restores with more than the user has, and to what it restores, at random moments")
+def signals(c):
+    tries, seed = 20, "1"
+    ended, stuck = {}, []
+    c.conf("elevate=seccomp,tcp\n")
+    jobs = {w: c.saved("user1", wrap=program, ready=ready) for w, (program, ready, _) in ELEVATED.items()}
+    may = MARK | sum(caps for _, _, caps in ELEVATED.values())
+    with watched(c, "sampler.py", "1001", f"{may:x}") as sets, watched(
+            c, "signals.py", "1001", seed, user="user1") as sent:
+        for n in range(tries):
+            job = jobs[list(jobs)[n % len(jobs)]]
+            new = Job(c, restart(c, job), "user1", c.home("user1"))
+
+            def over():
+                said = new.text()
+                return "it goes on" if c.restored(new.number) else (  # noqa: B023
+                    "it says why" if "cannot go on" in said else None)  # noqa: B023
+            try:
+                how = until("the restore, or why not", over)
+            except AssertionError:
+                # What was left of it is of more interest.
+                ended["nothing"] = new.number
+                new.cancel()
+                break
+            ended[how] = ended.get(how, 0) + 1
+            if how == "it says why":
+                # It is held, when Slurm has come to that.
+                stuck.append(new)
+                continue
+            # What is left of it works.
+            lines = new.text().count("\n")
+            until("progress", lambda: new.text().count("\n") > lines + 3)  # noqa: B023
+            new.cancel()
+            new.wait_end()
+        for new in stuck:
+            until("it to be held", lambda: held(new))  # noqa: B023
+            new.cancel()
+    more = [x for x in sets if x.startswith("MORE")]
+    must_not(more, more)
+    for line in c.run(NODE, f"python3 {INSIDE}/sampler.py 0 1001", user="root").stdout.splitlines():
+        must_not(line.startswith("MORE"), line)
+    assert "nothing" not in ended, ended
+    counts = {x.rpartition(" ")[0] or x: sent.count(x) for x in sent}
+    assert sum(1 for x in sent if x.startswith(("kill", "stop"))) >= tries // 2, sent
+    return f"the kernel ends what criu traces with it: {ended}, {counts}"

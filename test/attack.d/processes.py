@@ -2,8 +2,9 @@
 """Processes: of the step, of slurmstepd's, of criu's, of others."""
 import subprocess
 
-from attack import INSIDE, attack, must_not
-from cluster import COMMAND, until
+from attack import ELEVATED, INSIDE, MARK, attack, must_not
+from broker import restart, watched
+from cluster import COMMAND, Job, until
 
 NODE = "n1"
 STAGES = "slurmstepd sckpt-agent criu sckpt-root sckpt-client"
@@ -14,16 +15,18 @@ def beside(c, user, program, node=NODE):
                             stdout=subprocess.PIPE, text=True)
 
 
-def all_stages(c, rounds=2):
+def all_stages(c, rounds=2, program="srun -n1 sleep 100 & sleep 100 & wait", ready=None):
     """A script with a srun step, several tasks and checkpoints: started, dumped, rehearsed,
     requeued, restored and ended."""
-    script = c.script("stages.sh", "srun -n1 sleep 100 & sleep 100 & wait\n")
+    script = c.script("stages.sh", program + "\n")
     for _ in range(rounds):
         job = c.submit(script, options=f"--requeue --checkpoint=every=1s -w {NODE}")
         tasks = subprocess.Popen([COMMAND, "run", NODE, "--user", "user1", "--", "srun", "-n2", "-w", NODE,
                                   "--oversubscribe", "--overlap", "--checkpoint", "sleep", "2"],
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         job.wait_running()
+        if ready:
+            job.wait_output(ready)
         until("a checkpoint", job.generations)
         c.run(NODE, f"sckpt check {job.number}", check=False)
         c.ctl(f"scontrol requeue {job.number}")
@@ -34,9 +37,16 @@ def all_stages(c, rounds=2):
         job.wait_end()
 
 
-def probing(c, user, program):
+def elevated_stages(c, word):
+    """The same by the broker."""
+    program, ready, _ = ELEVATED[word]
+    c.conf(f"elevate={word}\noverhead=100\n")
+    all_stages(c, 1, f"{program} & srun -n1 sleep 100 & wait".replace("exec ", ""), ready)
+
+
+def probing(c, user, program, stages=all_stages):
     probe = beside(c, user, program)
-    all_stages(c)
+    stages(c)
     # It works as long as it is told to.
     out = probe.communicate()[0].splitlines()
     tried = [x for x in out if x.startswith("tried")]
@@ -51,6 +61,15 @@ def from_another_user(c):
     said = probing(c, "user2", f"python3 {INSIDE}/probe.py 25")
     assert all(f" {n}" in said for n in ("slurmstepd", "sckpt-agent", "criu", "sckpt-supervise")), said
     return f"the kernel: another user's ({said[:150]})"
+
+
+@attack("the same, with elevate=")
+def from_another_user_elevated(c):
+    said = {}
+    for word in ELEVATED:
+        said[word] = probing(c, "user2", f"python3 {INSIDE}/probe.py 25", lambda c: elevated_stages(c, word))  # noqa: B023
+        assert all(f" {n}" in said[word] for n in ("sckpt-broker", "sckpt-agent", "criu")), said
+    return f"the kernel: another user's, or root's ({said})"
 
 
 @attack("user1's unprotected step beside it: the same on all that have a capability")
@@ -87,6 +106,29 @@ def capability_sets(c):
     bare = {n for n, had in kinds if had != "0"}
     must_not({"sckpt-supervise", "sckpt-task", "sckpt-join", "scontrol", "squeue", "the-real-srun"} & bare, bare)
     return f"none has more than CAP_CHECKPOINT_RESTORE but slurmstepd's own, which nobody can trace; those with it: {', '.join(sorted(bare))}"
+
+
+@attack("the same with elevate=: what criu restores has more when it is gone, or anything else has")
+def capability_sets_elevated(c):
+    had = {}
+    for word, (program, ready, caps) in ELEVATED.items():
+        kinds, rounds = set(), 0
+        # It has to be seen at work, dumping and restoring, and a look may miss that.
+        while ("criu", f"{1 << 40 | caps | MARK:x}") not in kinds:
+            assert (rounds := rounds + 1) <= 4, kinds
+            with watched(c, "sampler.py", "1001", f"{caps | MARK:x}") as lines:
+                elevated_stages(c, word)
+                job = c.saved("user1", wrap=program, ready=ready)
+                for _ in range(8):
+                    new = Job(c, restart(c, job), "user1", c.home())
+                    until("the restore", lambda: c.restored(new.number))  # noqa: B023
+                    new.cancel()
+                    new.wait_end()
+            more = [x for x in lines if x.startswith("MORE")]
+            must_not(more, "; ".join(more))
+            kinds |= {tuple(x.split(None, 3)[1:3]) for x in lines if x.startswith("sets")}
+        had[word] = sorted(" ".join(k) for k in kinds if int(k[1], 16) & ~(1 << 40) and k[0] != "slurmstepd")
+    return f"only criu and what it restores, as long as it is there: {had}"
 
 
 @attack("capset, ambient, securebits, keepcaps, set-user-id programs and user namespaces, after a restore")

@@ -130,8 +130,9 @@ def import_closed(c):
     return done.stderr.strip()
 
 
-@attack("settings of criu and of the loader, fake commands in PATH, and what is exported reach criu or root's code")
-def configuration(c):
+def baits(c):
+    """What criu, the loader and root's commands might take from user1's home; and the words for the
+    environment that lead there."""
     c.run("n1", r"""
 mkdir -p ~/.criu ~/bin
 printf 'action-script /home/user1/bin/criu\nlog-file /home/user1/by-criu\nverbosity 4\n' |
@@ -140,10 +141,15 @@ for n in criu squeue scontrol sbatch scancel sh sckpt-hook mail; do
 	printf '#!/bin/sh\nid -u >>/home/user1/ran.%s\ncat /proc/$PPID/comm >>/home/user1/ran.%s\n' $n $n >~/bin/$n
 done
 chmod +x ~/bin/*; echo ': >/home/user1/by-bash' >~/bin/rc""")
-    export = ("PATH=/home/user1/bin:/usr/bin:/bin CRIU_CONFIG_FILE=/home/user1/criu.conf CRIU_LIBS_DIR=/home/user1 "
-              "LD_DEBUG=files LD_DEBUG_OUTPUT=/home/user1/ld XDG_RUNTIME_DIR=/home/user1/xdg SCKPT_HOOK=/home/user1/hook "
-              "SQUEUE_FORMAT=%i BASH_ENV=/home/user1/bin/rc GCONV_PATH=/home/user1 "
-              "SLURM_CONF=/home/user1/slurm.conf SLURM_TIME_FORMAT=x")
+    return ("PATH=/home/user1/bin:/usr/bin:/bin CRIU_CONFIG_FILE=/home/user1/criu.conf CRIU_LIBS_DIR=/home/user1 "
+            "LD_DEBUG=files LD_DEBUG_OUTPUT=/home/user1/ld XDG_RUNTIME_DIR=/home/user1/xdg SCKPT_HOOK=/home/user1/hook "
+            "SQUEUE_FORMAT=%i BASH_ENV=/home/user1/bin/rc GCONV_PATH=/home/user1 "
+            "SLURM_CONF=/home/user1/slurm.conf SLURM_TIME_FORMAT=x")
+
+
+@attack("settings of criu and of the loader, fake commands in PATH, and what is exported reach criu or root's code")
+def configuration(c):
+    export = baits(c)
     names = " ".join(x.partition("=")[0] for x in export.split())
     script = c.script("job.sh", f"export {export}; echo ready; sleep 6; echo done\n")
     job = c.submit(script, options="--requeue --checkpoint=every=2s -w n1 --export=ALL," + export.replace(" ", ","))

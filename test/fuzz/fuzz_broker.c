@@ -2,12 +2,14 @@
 /*
  * What a user can say to the broker. A byte: a statement (0), of which a seal says that it is
  * root's, but nothing more; or a request (1: dump, 2: restore), with the number of its
- * descriptors in the next byte; or what is in an image of a process (3).
+ * descriptors in the next byte; or what is in an image of a process (3), or in those of
+ * its memory (4), with the size of the first in the next two bytes.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker.h"
+#include "sckpt/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -53,12 +55,40 @@ static void request(bool restore, int count, const uint8_t *text, size_t size)
 	criu_run_free(&run);
 }
 
+static void memory(const uint8_t *data, size_t size)
+{
+	size_t first = (size_t)(data[0] | data[1] << 8);
+	uint64_t at, length;
+	uint32_t pages;
+	uint8_t *mm, *map;
+
+	data += 2;
+	size -= 2;
+	if (first > size)
+		first = size;
+	/* For what reads behind them. */
+	mm = malloc(first);
+	map = malloc(size - first);
+	memcpy(mm, data, first);
+	memcpy(map, data + first, size - first);
+	/* A piece of a file. */
+	if (image_vdso(mm, first, map, size - first, &pages, &at, &length) == 0 && at + length < at)
+		__builtin_trap();
+	free(mm);
+	free(map);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text;
 
 	if (size < 2 || size > BROKER_TEXT_MAX)
 		return 0;
+	if (data[0] == 4) {
+		if (size >= 3)
+			memory(data + 1, size - 1);
+		return 0;
+	}
 	if (data[0] % 4 == 3) {
 		struct err e;
 

@@ -212,7 +212,8 @@ class Cluster:
         tree = pathlib.Path(sh(COMMAND, "tree").stdout.strip()) / "test" / "subject"
         target = self.shared / "subject"
         target.mkdir(exist_ok=True)
-        for name in ("captest", "ender", "generation", "memory", "opener", "probe", "sandbox", "sigs", "zoo"):
+        for name in ("captest", "ender", "generation", "memory", "opener", "preload.so", "probe",
+                     "sandbox", "sigs", "zoo"):
             sh("install", "-m", "755", tree / name, target / name)
         for name in ("blocked.py", "carry.py", "faulty.py", "local.py", "loop.sh", "numpy_work.py", "pair.py", "work.py", "writer.py"):
             sh("install", "-m", "755", TOP / "test" / "subject" / name, target / name)

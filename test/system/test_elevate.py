@@ -366,24 +366,38 @@ def test_least_rights(cluster, words, command, word, more, criu):
         assert said[role]["groups"] != said["agent"]["groups"], role
 
 
-def test_who_restored_programs_are(cluster):
-    """No capability but that one, and no way to more."""
-    cluster.conf(SECCOMP)
-    job = submit(cluster, "/shared/subject/sandbox 300")
-    until("progress", lambda: ticks(job))
+@pytest.mark.parametrize("conf, program, word, count", [
+    (SECCOMP, "/shared/subject/sandbox 300", "tick", (2, 4)),
+    # The client's senders come and go.
+    (TCP, "python3 /shared/subject/pair.py 100000", "round", (2, 10)),
+])
+def test_who_restored_programs_are(cluster, conf, program, word, count):
+    """No capability but that one, and no way to more: every thread of every process."""
+    cluster.conf(conf)
+    job = submit(cluster, program)
+    until("progress", lambda: ticks(job, word))
     job.preempt()
     until("the restore", lambda: "restored from checkpoint 1 " in err(job))
-    pids = cluster.run(job.node, "pgrep -f '^/shared/subject/sandbox'", user="root").stdout.split()
-    assert len(pids) == 2
+    processes, threads = count
+    pids = cluster.run(job.node, f"pgrep -f '^{program.split()[0]} ?/?shared/subject|^/shared/subject'",
+                       user="root").stdout.split()
+    assert len(pids) == processes
+    agent = cluster.run(job.node, "cat /proc/$(pgrep -x sckpt-agent)/cgroup", user="root").stdout
+    facts = r"^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Uid):\s*(.*)$"
+    right = {"NoNewPrivs": ["1"], "Uid": ["1001"] * 4}
     for pid in pids:
-        status = cluster.run(job.node, f"cat /proc/{pid}/status /proc/{pid}/task/*/status",
-                             user="root").stdout
-        for name, value in re.findall(r"^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Uid):\s*(.*)$",
-                                      status, re.M):
-            assert value.split() == {"NoNewPrivs": ["1"], "Uid": ["1001"] * 4}.get(
-                name, ["0000010000000000"]), (name, value)
-        agent = cluster.run(job.node, "cat /proc/$(pgrep -x sckpt-agent)/cgroup", user="root").stdout
+        status = cluster.run(job.node, f"cat /proc/{pid}/task/*/status", user="root").stdout
+        for name, value in re.findall(facts, status, re.M):
+            assert value.split() == right.get(name, ["0000010000000000"]), (name, value)
         assert cluster.run(job.node, f"cat /proc/{pid}/cgroup", user="root").stdout == agent
+    # All that is in the step, sckpt's own, too; which may have none.
+    inside = cluster.run(job.node, "for s in /proc/[0-9]*/task/*/status; do [ $(readlink ${s%/task/*}/ns/pid) = "
+                         "$(readlink /proc/$(pgrep -x sckpt-agent)/ns/pid) ] && cat $s; done 2>/dev/null; true",
+                         user="root").stdout
+    found = re.findall(facts, inside, re.M)
+    assert len(found) // 6 >= threads + 2, found
+    for name, value in found:
+        assert value.split() in [right.get(name, ["0000010000000000"]), right.get(name, ["0" * 16])], (name, value)
     job.cancel()
 
 
