@@ -4,6 +4,7 @@
  * without --checkpoint passes through all of them untouched.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 
 #include "tasks.h"
@@ -12,8 +13,20 @@ SPANK_PLUGIN(sckpt, 1)
 
 static struct spec spec;
 
+/*
+ * What Slurm sets for some jobs only (env.c, setup_env) those that they submit inherit
+ * from them: a restart count, which is not theirs. Also a job of srun's own, which runs in none.
+ */
+static void forget_job(void)
+{
+	if (spank_context() == S_CTX_ALLOCATOR ||
+	    (spank_context() == S_CTX_LOCAL && !getenv("SLURM_JOB_ID")))
+		unsetenv("SLURM_RESTART_COUNT");
+}
+
 int slurm_spank_init(spank_t sp, int ac, char *argv[])
 {
+	forget_job();
 	/* Only the first pass over plugstack.conf knows the words; nothing in
 	 * them may fail here, where a failure can drain the node. What srun and
 	 * sbatch do needs no settings, and their users may not read them. */
