@@ -163,6 +163,8 @@ static int may_start(const struct options *o, const struct spec *step,
 		     const struct store *store)
 {
 	struct err e = { "" };
+	const struct job *job;
+	char name[sizeof(job->name)];
 	struct jobs jobs;
 	bool active;
 
@@ -174,10 +176,14 @@ static int may_start(const struct options *o, const struct spec *step,
 				step->job, store->path);
 	jobs_ask(&jobs, &e);
 	active = jobs.known && jobs_active(&jobs, step);
+	if ((job = jobs_find(&jobs, step)))
+		memcpy(name, job->name, sizeof(name));
+	else
+		snprintf(name, sizeof(name), "%u", step->job);
 	jobs_free(&jobs);
 	if (active && !o->force && !o->print)
-		return complain(EXIT_FAILED, "job %u has not ended, and would run twice: scancel %u first, or --force",
-				step->job, step->job);
+		return complain(EXIT_FAILED, "job %s has not ended, and would run twice: scancel %s first, or --force",
+				name, name);
 	return EXIT_OK;
 }
 

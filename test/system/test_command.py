@@ -147,6 +147,46 @@ def test_vacate(cluster):
     assert job.state == ["RUNNING"] and job.generations() == []
 
 
+@pytest.fixture
+def array(cluster):
+    """Two tasks that run: the number of the array, and the task that has it as its own."""
+    script = cluster.script("job.sh", "#SBATCH --array=1-2\n"
+                            "for i in $(seq 3000); do echo line $i of many; sleep 0.1; done\n")
+    job = cluster.submit(script, options="--requeue --checkpoint -n1 -c1 --mem=100 -o out%a")
+    for i in (1, 2):
+        out = cluster.home() / f"out{i}"
+        until("output", lambda: out.exists() and "line 5 " in out.read_text())
+    own = tasks(cluster, job)
+    (task,) = [k for k, (number, _, _) in own.items() if int(number) == job.number]
+    return job, task
+
+
+def tasks(cluster, job):
+    rows = cluster.ctl(f"squeue -h -r -t all -j {job.number} -O JobID,ArrayTaskID,State,RestartCnt").stdout
+    return {int(task): (number, state, restarts)
+            for number, task, state, restarts in map(str.split, rows.splitlines())}
+
+
+def test_vacate_array_task(cluster, array):
+    """The one that has the array's number is meant alone, by either of its names."""
+    job, task = array
+    sckpt(cluster, "create", job.number)
+    assert job.generations() == [1]
+    sckpt(cluster, "vacate", f"{job.number}_{task}")
+    until("the requeue", lambda: tasks(cluster, job)[task][2] == "1")
+    assert tasks(cluster, job)[3 - task][1:] == ("RUNNING", "0")
+    assert job.generations()[-1] >= 2
+
+
+def test_array_task_is_held(cluster):
+    """What its owner is told to do is about that task alone."""
+    script = cluster.script("job.sh", "true\n")
+    lost = cluster.submit(script, options="--requeue --checkpoint=restart=1234.batch:1 --array=7 -o out")
+    until("the job to be held", lambda: lost.record()["hold"])
+    said = (cluster.home() / "out").read_text()
+    assert f"scontrol release {lost.number}_7; otherwise: scancel {lost.number}_7" in said
+
+
 def test_verify(cluster, job):
     sckpt(cluster, "create", job.number)
     ended(cluster, job)
