@@ -65,6 +65,8 @@ static void add_resources(struct command *c, const struct store *store)
 		{ "SLURM_MEM_PER_NODE", "mem" }, /* MiB, as --mem */
 		{ "SLURM_MEM_PER_CPU", "mem-per-cpu" },
 		{ "SLURM_SUBMIT_DIR", "chdir" },
+		/* The script, or whoever typed sbatch, asked for all tasks. */
+		{ "SLURM_ARRAY_TASK_ID", "array" },
 	};
 
 	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {

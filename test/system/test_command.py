@@ -419,6 +419,22 @@ def test_restart(cluster):
         "sbatch --checkpoint=restart=x --wrap true", check=False).stderr
 
 
+def test_restart_array_task(cluster, array):
+    """One task, with its number, though the script says how many there are to be."""
+    old, task = array
+    sckpt(cluster, "create", f"{old.number}_{task}")
+    old.cancel()
+    until("the array's end", lambda: not cluster.ctl(f"squeue -h -j {old.number}").stdout)
+    new = Job(cluster, int(re.search(r"Submitted batch job (\d+)", sckpt(
+        cluster, "restart", f"{old.number}_{task}").stdout)[1]), "user1", cluster.home())
+    new.wait_running()
+    assert list(tasks(cluster, new)) == [task]
+    out = cluster.home() / f"slurm-{new.number}_{task}.out"
+    until("output", lambda: out.exists() and len(out.read_text().splitlines()) > 20)
+    lines = re.findall(r"^line (\d+) ", out.read_text(), re.M)
+    assert lines == [str(i) for i in range(1, len(lines) + 1)]
+
+
 def test_usage(cluster):
     helped = sckpt(cluster, "--help").stdout
     for name in ("list", "show", "verify", "create", "vacate", "remove", "prune", "export",
