@@ -62,7 +62,8 @@ const char *cause_name(enum cause cause);
 #if HAVE_SCONTROL_JSON
 #define SHOW_JOB(id) { SCONTROL_PATH, "show", "job", id, "--json", NULL }
 #define SHOW_PARTITION(name) { SCONTROL_PATH, "show", "partition", name, "--json", NULL }
-#define SHOW_JOBS_OF(uid) { SQUEUE_PATH, "--json", "--states=all", "--user", uid, NULL }
+/* --all: also in hidden partitions, and those of other groups. */
+#define SHOW_JOBS_OF(uid) { SQUEUE_PATH, "--json", "--all", "--states=all", "--user", uid, NULL }
 #else
 #define SHOW_JOB(id) { RECORD_PATH, "job", id, NULL }
 #define SHOW_PARTITION(name) { RECORD_PATH, "partition", name, NULL }

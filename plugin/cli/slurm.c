@@ -238,7 +238,7 @@ bool step_runs(const struct job *job, const struct spec *step_spec)
 	const char *step = step_slurm_id(step_spec, slurm_id);
 
 	char id[32], want[64],
-		*argv[] = { SQUEUE_PATH, "--noheader", "--steps", "--format=%i",
+		*argv[] = { SQUEUE_PATH, "--noheader", "--all", "--steps", "--format=%i",
 			    id, NULL };
 	cleanup_free char *answer = NULL;
 	char *rest, *line;

@@ -435,6 +435,20 @@ def test_restart_array_task(cluster, array):
     assert lines == [str(i) for i in range(1, len(lines) + 1)]
 
 
+def test_hidden_partition(cluster):
+    """Slurm does not show jobs there unless it is told to: they have not gone."""
+    script = cluster.script("job.sh", "srun --checkpoint sleep 300\n")
+    try:
+        cluster.ctl("scontrol update PartitionName=low Hidden=YES", user="root")
+        job = cluster.submit(script, options="--requeue")
+        until("the step's store", job.store("0").exists)
+        sckpt(cluster, "create", job.number)
+        assert [x["state"] for x in said(cluster, "list")] == ["RUNNING"]
+        assert "would go on from" in sckpt(cluster, "remove", job.number, rc=FAILED).stderr
+    finally:
+        cluster.ctl("scontrol update PartitionName=low Hidden=NO", user="root")
+
+
 def test_usage(cluster):
     helped = sckpt(cluster, "--help").stdout
     for name in ("list", "show", "verify", "create", "vacate", "remove", "prune", "export",
