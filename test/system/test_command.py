@@ -449,6 +449,14 @@ def test_hidden_partition(cluster):
         cluster.ctl("scontrol update PartitionName=low Hidden=NO", user="root")
 
 
+def test_variables_of_slurms_commands(cluster, job):
+    """They are for what people type."""
+    own = ("export SQUEUE_PARTITION=high SQUEUE_NAMES=none SQUEUE_STATES=PD SCANCEL_INTERACTIVE=true "
+           "SCANCEL_PARTITION=high SCANCEL_STATE=PENDING; ")
+    cluster.ctl(f"{own} timeout 30 sckpt create {job.number}")
+    assert [x["state"] for x in json.loads(cluster.ctl(f"{own} sckpt list --json").stdout)] == ["RUNNING"]
+
+
 def test_usage(cluster):
     helped = sckpt(cluster, "--help").stdout
     for name in ("list", "show", "verify", "create", "vacate", "remove", "prune", "export",
