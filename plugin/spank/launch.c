@@ -351,6 +351,18 @@ static int restart_count(spank_t sp, const struct spec *spec)
 	return strcmp(spec->step, "batch") ? -1 : 0;
 }
 
+/* Does Slurm append to the output files? Of a batch step slurmctld says one letter; a longer word is
+ * meant for srun alone (plugin.c, forget_job). */
+static bool appends(spank_t sp, const struct spec *spec)
+{
+	char text[16];
+
+	if (spank_getenv(sp, "SLURM_OPEN_MODE", text, sizeof(text)) != ESPANK_SUCCESS ||
+	    (!strcmp(spec->step, "batch") && text[0] && text[1]))
+		return spec->append;
+	return text[0] == 'a';
+}
+
 /* What a store holds of a job that had the same number is not to be taken for this
  * launch's. srun's port is what its job has on all nodes (launch.c of srun). */
 static uint32_t launch_id(spank_t sp)
@@ -439,9 +451,7 @@ int launch(spank_t sp, struct spec *spec, bool required)
 	}
 	spec->restart = restart_count(sp, spec);
 	spec->launch = launch_id(sp);
-	if (spank_getenv(sp, "SLURM_OPEN_MODE", text, sizeof(text)) ==
-	    ESPANK_SUCCESS)
-		spec->append = text[0] == 'a';
+	spec->append = appends(sp, spec);
 	spec->own_stderr = spank_getenv(sp, STDERR_VARIABLE, text,
 					sizeof(text)) == ESPANK_SUCCESS;
 	spank_unsetenv(sp, STDERR_VARIABLE);

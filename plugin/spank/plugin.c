@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #include "tasks.h"
@@ -14,11 +15,20 @@ SPANK_PLUGIN(sckpt, 1)
 static struct spec spec;
 
 /*
- * What Slurm sets for some jobs only (env.c, setup_env) those that they submit inherit
- * from them: a restart count, which is not theirs. Also a job of srun's own, which runs in none.
+ * What Slurm sets for some jobs only (env.c, setup_env; job_scheduler.c, _set_job_env) those
+ * that they submit inherit from them: a restart count, which is not theirs. Also a job of
+ * srun's own, which runs in none. How output files were opened srun reads all the same: in
+ * another spelling it is the same to srun, and launch.c knows that it is none of Slurm's.
+ * This comes before sbatch of Slurm before 24.11 sets it.
  */
 static void forget_job(void)
 {
+	const char *mode = getenv("SLURM_OPEN_MODE");
+
+	if (spank_context() == S_CTX_ALLOCATOR && mode && !strcmp(mode, "a"))
+		setenv("SLURM_OPEN_MODE", "append", 1);
+	else if (spank_context() == S_CTX_ALLOCATOR && mode && !strcmp(mode, "t"))
+		setenv("SLURM_OPEN_MODE", "truncate", 1);
 	if (spank_context() == S_CTX_ALLOCATOR ||
 	    (spank_context() == S_CTX_LOCAL && !getenv("SLURM_JOB_ID")))
 		unsetenv("SLURM_RESTART_COUNT");

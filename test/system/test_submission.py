@@ -61,11 +61,12 @@ def test_array(cluster):
     assert not any(s.exists() for s in stores)
 
 
-@pytest.mark.parametrize("inherited", ["SLURM_RESTART_COUNT=1"])
+@pytest.mark.parametrize("inherited", ["SLURM_RESTART_COUNT=1", "SLURM_OPEN_MODE=a"])
 def test_submitted_by_another_job(cluster, inherited):
     """What sbatch's environment says of the job that it is called in is not the new job's."""
     script = cluster.script(
-        "job.sh", "for i in $(seq 60); do echo line $i; sleep 0.1; done\n")
+        "job.sh", "echo \"${SLURM_RESTART_COUNT-} ${SLURM_OPEN_MODE-}\" >mode\n"
+        "for i in $(seq 60); do echo line $i; sleep 0.1; done\n")
     job = Job(cluster, int(cluster.ctl(
         f"SLURM_JOB_ID=1 {inherited} sbatch --parsable --requeue --checkpoint {script}").stdout),
         "user1", cluster.home())
@@ -74,6 +75,9 @@ def test_submitted_by_another_job(cluster, inherited):
     job.preempt()
     assert job.wait_end() == ["COMPLETED"]
     assert job.text().splitlines() == [f"line {i}" for i in range(1, 61)]
+    # What it says to srun, which reads it, stays.
+    assert (cluster.home() / "mode").read_text() == (
+        " append\n" if "MODE" in inherited else " \n")
 
 
 def test_restart_count_of_another_job(cluster):
