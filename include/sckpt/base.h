@@ -419,6 +419,7 @@ struct spec {
 	bool own_stderr; /* of an srun step: its srun's is another file than its
 			  * standard output, or a terminal */
 	char from[64]; /* another job's checkpoint to go on from; "" none */
+	bool from_own; /* its own srun named it: meant is this step, whatever its number */
 	char from_base[1024]; /* the store where that one lies; "": this one */
 	char from_fixed[1024];
 	struct limits limits;

@@ -380,6 +380,28 @@ static uint32_t launch_id(spank_t sp)
 	return id;
 }
 
+/*
+ * restart= that is another step's is not taken (step/from.c): that is said, and with `required`
+ * who asked for it does not start. Not so the calls of a script, which know of theirs.
+ */
+static void look_at_from(struct spec *spec, bool required)
+{
+	bool batch = !strcmp(spec->step, "batch");
+	char step[32], why[200];
+
+	if (spec->restart > 0 || spec->part || !strncmp(spec->step, CALL_STEP, strlen(CALL_STEP)) ||
+	    sscanf(spec->from, "%*u.%31[^:]", step) != 1 || !strcmp(step, spec->step) ||
+	    (spec->from_own && strcmp(step, "batch")))
+		return;
+	snprintf(why, sizeof(why),
+		 "restart=%s is of another step: what was a step is gone on with by srun --checkpoint=restart=, a batch script by sckpt restart",
+		 spec->from);
+	if (required && (batch || spec->from_own))
+		snprintf(spec->off, sizeof(spec->off), "%s", why);
+	else
+		snprintf(spec->note, sizeof(spec->note), "it starts from its top, for %s", why);
+}
+
 /* Why this task's step cannot be protected, though its node could. */
 static void look_at_task(spank_t sp, struct spec *spec)
 {
@@ -446,6 +468,7 @@ int launch(spank_t sp, struct spec *spec, bool required)
 		caps_none();
 		spank_unsetenv(sp, STDERR_VARIABLE);
 		spank_unsetenv(sp, FRAMES_VARIABLE);
+		spank_unsetenv(sp, FROM_VARIABLE);
 		rc = tasks_follow(sp, spec, task);
 		return rc > 0 ? ESPANK_SUCCESS : rc;
 	}
@@ -461,8 +484,13 @@ int launch(spank_t sp, struct spec *spec, bool required)
 		spec->frame_err = strchr(text, 'e');
 	}
 	spank_unsetenv(sp, FRAMES_VARIABLE);
+	spec->from_own = spank_getenv(sp, FROM_VARIABLE, text,
+				      sizeof(text)) == ESPANK_SUCCESS;
+	spank_unsetenv(sp, FROM_VARIABLE);
 	if (!*spec->off)
 		look_at_task(sp, spec);
+	if (!*spec->off)
+		look_at_from(spec, required);
 	if (*spec->off)
 		return unprotected(spec, task, required);
 

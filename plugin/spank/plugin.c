@@ -62,8 +62,10 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 	}
 	if (spank_context() == S_CTX_LOCAL && !*option_call_step()->name)
 		srun_stand_in();
-	if (spank_context() == S_CTX_LOCAL && option_request()->on)
+	if (spank_context() == S_CTX_LOCAL && option_request()->on) {
 		srun_note_stderr();
+		srun_note_from();
+	}
 	if (!remote || !option_request()->on)
 		return ESPANK_SUCCESS;
 	spec = (struct spec){ .restart = -1, .control = -1, .tasks = 1,
