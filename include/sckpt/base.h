@@ -372,6 +372,9 @@ const struct mount_line *mount_of(const struct mount_line *lines, size_t count,
 
 /* ---- what a node must have (node.c) ------------------------------------ */
 
+/* Where slurmd and sackd keep what slurmctld gave them ("configless" Slurm). */
+#define CONFIGLESS "/run/slurm/conf"
+
 enum health { HEALTH_OK, HEALTH_WARN, HEALTH_FAIL };
 /* what: a word, the text a sentence with what to do; false: no more is wanted. */
 typedef bool node_tell(enum health how, const char *what, const char *text, void *arg);
