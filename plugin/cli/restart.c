@@ -64,7 +64,6 @@ static void add_resources(struct command *c, const struct store *store)
 		{ "SLURM_CPUS_PER_TASK", "cpus-per-task" },
 		{ "SLURM_MEM_PER_NODE", "mem" }, /* MiB, as --mem */
 		{ "SLURM_MEM_PER_CPU", "mem-per-cpu" },
-		{ "SLURM_SUBMIT_DIR", "chdir" },
 		/* The script, or whoever typed sbatch, asked for all tasks. */
 		{ "SLURM_ARRAY_TASK_ID", "array" },
 	};
@@ -124,7 +123,13 @@ static void build(struct command *c, const struct spec *step,
 {
 	char *arguments = strdup(m->command + strcspn(m->command, " "));
 	char *rest = arguments, *word;
+	cleanup_free char *dir = origin_variable(store, "SLURM_SUBMIT_DIR");
 
+	/* sbatch's own directory: as --chdir it would take the place of the script's. */
+	if (dir && *dir) {
+		add(c, "/usr/bin/env");
+		add(c, "--chdir=%s", dir);
+	}
 	add(c, "%s", SBATCH_PATH);
 	add(c, "--requeue");
 	add(c, "--checkpoint=restart=%u.%s:%d", step->job, step->step,

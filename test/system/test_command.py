@@ -435,6 +435,25 @@ def test_restart_array_task(cluster, array):
     assert lines == [str(i) for i in range(1, len(lines) + 1)]
 
 
+def test_restart_leaves_the_directory_to_the_script(cluster):
+    """What it says by --chdir; and sbatch's own is the old one's."""
+    cluster.run("n1", "mkdir here there")
+    cluster.script("here/job.sh", "#SBATCH --chdir=/home/user1/there\n"
+                   "for i in $(seq 3000); do echo $i; sleep 0.1; done\n")
+    old = Job(cluster, int(cluster.ctl("cd here; sbatch --parsable --requeue --checkpoint job.sh").stdout),
+              "user1", cluster.home())
+    until("output", lambda: (cluster.home() / f"there/slurm-{old.number}.out").exists())
+    sckpt(cluster, "create", old.number)
+    old.cancel()
+    old.wait_end()
+    printed = sckpt(cluster, "restart", old.number, "--print").stdout
+    assert printed.startswith("/usr/bin/env --chdir=/home/user1/here /usr/bin/sbatch "), printed
+    for command in (printed, f"sckpt restart {old.number}"):
+        number = int(cluster.ctl(command).stdout.split()[-1])
+        about = cluster.ctl(f"scontrol show job {number}; scancel {number}").stdout
+        assert "WorkDir=/home/user1/there\n" in about
+
+
 def test_hidden_partition(cluster):
     """Slurm does not show jobs there unless it is told to: they have not gone."""
     script = cluster.script("job.sh", "srun --checkpoint sleep 300\n")
@@ -443,7 +462,7 @@ def test_hidden_partition(cluster):
         job = cluster.submit(script, options="--requeue")
         until("the step's store", job.store("0").exists)
         sckpt(cluster, "create", job.number)
-        assert [x["state"] for x in said(cluster, "list")] == ["RUNNING"]
+        assert [x["job_state"] for x in said(cluster, "list")] == ["RUNNING"]
         assert "would go on from" in sckpt(cluster, "remove", job.number, rc=FAILED).stderr
     finally:
         cluster.ctl("scontrol update PartitionName=low Hidden=NO", user="root")
@@ -454,7 +473,7 @@ def test_variables_of_slurms_commands(cluster, job):
     own = ("export SQUEUE_PARTITION=high SQUEUE_NAMES=none SQUEUE_STATES=PD SCANCEL_INTERACTIVE=true "
            "SCANCEL_PARTITION=high SCANCEL_STATE=PENDING; ")
     cluster.ctl(f"{own} timeout 30 sckpt create {job.number}")
-    assert [x["state"] for x in json.loads(cluster.ctl(f"{own} sckpt list --json").stdout)] == ["RUNNING"]
+    assert [x["job_state"] for x in json.loads(cluster.ctl(f"{own} sckpt list --json").stdout)] == ["RUNNING"]
 
 
 def test_usage(cluster):
