@@ -372,6 +372,9 @@ const struct mount_line *mount_of(const struct mount_line *lines, size_t count,
 
 /* ---- what a node must have (node.c) ------------------------------------ */
 
+/* Where slurmd and sackd keep what slurmctld gave them ("configless" Slurm). */
+#define CONFIGLESS "/run/slurm/conf"
+
 enum health { HEALTH_OK, HEALTH_WARN, HEALTH_FAIL };
 /* what: a word, the text a sentence with what to do; false: no more is wanted. */
 typedef bool node_tell(enum health how, const char *what, const char *text, void *arg);
@@ -419,6 +422,7 @@ struct spec {
 	bool own_stderr; /* of an srun step: its srun's is another file than its
 			  * standard output, or a terminal */
 	char from[64]; /* another job's checkpoint to go on from; "" none */
+	bool from_own; /* its own srun named it: meant is this step, whatever its number */
 	char from_base[1024]; /* the store where that one lies; "": this one */
 	char from_fixed[1024];
 	struct limits limits;

@@ -61,8 +61,9 @@ const char *cause_name(enum cause cause);
 /* What prints Slurm's records as JSON, for argv: its own commands, from 23.02 on. */
 #if HAVE_SCONTROL_JSON
 #define SHOW_JOB(id) { SCONTROL_PATH, "show", "job", id, "--json", NULL }
-#define SHOW_PARTITION(name) { SCONTROL_PATH, "show", "partition", name, "--json", NULL }
-#define SHOW_JOBS_OF(uid) { SQUEUE_PATH, "--json", "--states=all", "--user", uid, NULL }
+/* --all: also hidden partitions, and those of other groups, and jobs there. */
+#define SHOW_PARTITION(name) { SCONTROL_PATH, "--all", "show", "partition", name, "--json", NULL }
+#define SHOW_JOBS_OF(uid) { SQUEUE_PATH, "--json", "--all", "--states=all", "--user", uid, NULL }
 #else
 #define SHOW_JOB(id) { RECORD_PATH, "job", id, NULL }
 #define SHOW_PARTITION(name) { RECORD_PATH, "partition", name, NULL }

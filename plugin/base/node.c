@@ -82,6 +82,49 @@ static bool look_at_yama(const struct looking *l, int elevate)
 	return tell(l, HEALTH_OK, "yama", "processes of one user may trace each other");
 }
 
+/* As Slurm reads a line (parse_config.c; parse_value.c, s_p_handle_boolean). */
+static bool says_yes(char *line, const char *name)
+{
+	static const char *const yes[] = { "yes", "true", "up", "1" };
+	const char *at;
+	size_t n;
+
+	line[strcspn(line, "#")] = '\0';
+	if (!(at = strcasestr(line, name)))
+		return false;
+	at += strlen(name);
+	at += strspn(at, " \t=\"");
+	n = strcspn(at, " \t\r\"");
+	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
+		if (n == strlen(yes[i]) && !strncasecmp(at, yes[i], n))
+			return true;
+	return false;
+}
+
+/* Slurm's configuration directory: slurmd's own, which slurmstepd has of it; what sckpt was built
+ * for; and where slurmd keeps what slurmctld gave it. */
+static bool look_at_signals(const struct looking *l)
+{
+	const char *own = getenv("SLURM_CONF");
+	const char *const beside[] = { own ? own : SCKPT_CONF, CONFIGLESS "/slurm.conf" };
+	cleanup_free char *text = NULL;
+	char path[4096], *rest, *line;
+
+	for (size_t i = 0; !text && i < sizeof(beside) / sizeof(beside[0]); i++) {
+		const char *slash = strrchr(beside[i], '/');
+
+		snprintf(path, sizeof(path), "%.*s/cgroup.conf",
+			 slash ? (int)(slash - beside[i]) : 0, beside[i]);
+		file_read(AT_FDCWD, path, 1 << 20, &text, NULL);
+	}
+	for (rest = text; rest && (line = strsep(&rest, "\n"));)
+		if (says_yes(line, "SignalChildrenProcesses"))
+			return tell(l, HEALTH_FAIL, "cgroup.conf",
+				    "%s: SignalChildrenProcesses=yes signals a step's programs behind sckpt's back: leave it out there",
+				    path);
+	return tell(l, HEALTH_OK, "cgroup.conf", "a step's programs have their signals from sckpt alone");
+}
+
 /* What the broker could not give criu. */
 static bool look_at_elevate(const struct looking *l, uint64_t bounding, int elevate)
 {
@@ -116,7 +159,7 @@ bool node_look(uint64_t bounding, int elevate, node_tell *say, void *arg)
 	if (bounding >> CAP_CHECKPOINT_RESTORE & 1 &&
 	    !tell(&l, HEALTH_OK, "capability", "slurmd may grant CAP_CHECKPOINT_RESTORE"))
 		return false;
-	return look_at_kernel(&l) && look_at_yama(&l, elevate) &&
+	return look_at_kernel(&l) && look_at_signals(&l) && look_at_yama(&l, elevate) &&
 	       look_at_elevate(&l, bounding, elevate);
 }
 

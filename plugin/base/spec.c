@@ -33,6 +33,7 @@ static const struct field {
 	FIELD(FLAG, "append", append),
 	FIELD(FLAG, "own-stderr", own_stderr),
 	FIELD(TEXT, "from", from),
+	FIELD(FLAG, "from-own", from_own),
 	FIELD(TEXT, "from-base", from_base),
 	FIELD(TEXT, "from-fixed", from_fixed),
 	FIELD(NUMBER, "every", every),

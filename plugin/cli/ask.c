@@ -205,7 +205,7 @@ static int wake(const struct asking *a)
 		return complain(EXIT_FAILED, "step %s has just ended", a->name);
 	if (batch)
 		argv[n++] = "--batch";
-	snprintf(target, sizeof(target), batch ? "%u" : "%u.%s", a->step->job,
+	snprintf(target, sizeof(target), batch ? "%s" : "%s.%s", a->job->name,
 		 id);
 	argv[n] = target;
 	rc = slurm_run(argv, &e);
@@ -386,8 +386,8 @@ static int may_be_asked(const char *text, const struct job *job, enum ask what)
 		return complain(EXIT_FAILED, "job %s has no batch script, so that Slurm cannot requeue it; sckpt create %s makes a checkpoint",
 				text, text);
 	if (what == ASK_VACATE && !job->requeue)
-		return complain(EXIT_FAILED, "job %s may not be requeued: scontrol update jobid=%u requeue=1 allows it, sbatch --requeue does from the start",
-				text, job->number);
+		return complain(EXIT_FAILED, "job %s may not be requeued: scontrol update jobid=%s requeue=1 allows it, sbatch --requeue does from the start",
+				text, job->name);
 	return EXIT_OK;
 }
 

@@ -143,6 +143,7 @@ struct job {
 	bool completing, requeue, batch;
 	int restarts;
 	int64_t task; /* number in its array; -1 none */
+	char name[32]; /* what commands call it: ARRAY_TASK, or its number */
 };
 
 struct jobs {
@@ -159,6 +160,8 @@ void jobs_free(struct jobs *jobs);
 /* The job that an id names, by its own number or as an array's task; 1 when
  * Slurm does not know it, -1 when it does not answer. */
 int job_of_id(const struct id *id, struct job *job, struct err *e);
+/* The job of a step; NULL when it is not known. */
+const struct job *jobs_find(const struct jobs *jobs, const struct spec *step);
 /* The state of a step's job in a word; "unknown" when it cannot be told,
  * "gone" when Slurm has forgotten the job. */
 const char *jobs_state(const struct jobs *jobs, const struct spec *step);

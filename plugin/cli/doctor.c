@@ -74,6 +74,8 @@ static bool take_node(enum health how, const char *what, const char *text, void 
 
 	if (how == HEALTH_FAIL && !strcmp(what, "yama"))
 		fix = "/etc/sysctl.d/60-sckpt.conf: kernel.yama.ptrace_scope = 0";
+	if (how == HEALTH_FAIL && !strcmp(what, "cgroup.conf"))
+		fix = "cgroup.conf: SignalChildrenProcesses=no";
 	if (how == HEALTH_FAIL && !strcmp(what, "capability"))
 		fix = "slurmd.service: CapabilityBoundingSet=~ (or a list with CAP_CHECKPOINT_RESTORE)";
 	tell(arg, how, what, fix, "%s", text);

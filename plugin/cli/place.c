@@ -226,9 +226,6 @@ static int take_includes(const char *pattern, int depth, struct site *site, stru
 	return rc;
 }
 
-/* Where slurmd and sackd keep what slurmctld gave them ("configless" Slurm). */
-#define CONFIGLESS "/run/slurm/conf"
-
 int site_read(struct site *site, struct err *e)
 {
 	const char *slash = strrchr(SCKPT_CONF, '/');

@@ -64,7 +64,8 @@ static void add_resources(struct command *c, const struct store *store)
 		{ "SLURM_CPUS_PER_TASK", "cpus-per-task" },
 		{ "SLURM_MEM_PER_NODE", "mem" }, /* MiB, as --mem */
 		{ "SLURM_MEM_PER_CPU", "mem-per-cpu" },
-		{ "SLURM_SUBMIT_DIR", "chdir" },
+		/* The script, or whoever typed sbatch, asked for all tasks. */
+		{ "SLURM_ARRAY_TASK_ID", "array" },
 	};
 
 	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
@@ -122,7 +123,13 @@ static void build(struct command *c, const struct spec *step,
 {
 	char *arguments = strdup(m->command + strcspn(m->command, " "));
 	char *rest = arguments, *word;
+	cleanup_free char *dir = origin_variable(store, "SLURM_SUBMIT_DIR");
 
+	/* sbatch's own directory: as --chdir it would take the place of the script's. */
+	if (dir && *dir) {
+		add(c, "/usr/bin/env");
+		add(c, "--chdir=%s", dir);
+	}
 	add(c, "%s", SBATCH_PATH);
 	add(c, "--requeue");
 	add(c, "--checkpoint=restart=%u.%s:%d", step->job, step->step,
@@ -163,6 +170,8 @@ static int may_start(const struct options *o, const struct spec *step,
 		     const struct store *store)
 {
 	struct err e = { "" };
+	const struct job *job;
+	char name[sizeof(job->name)];
 	struct jobs jobs;
 	bool active;
 
@@ -174,10 +183,14 @@ static int may_start(const struct options *o, const struct spec *step,
 				step->job, store->path);
 	jobs_ask(&jobs, &e);
 	active = jobs.known && jobs_active(&jobs, step);
+	if ((job = jobs_find(&jobs, step)))
+		memcpy(name, job->name, sizeof(name));
+	else
+		snprintf(name, sizeof(name), "%u", step->job);
 	jobs_free(&jobs);
 	if (active && !o->force && !o->print)
-		return complain(EXIT_FAILED, "job %u has not ended, and would run twice: scancel %u first, or --force",
-				step->job, step->job);
+		return complain(EXIT_FAILED, "job %s has not ended, and would run twice: scancel %s first, or --force",
+				name, name);
 	return EXIT_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -280,12 +281,25 @@ static int unknown(const char *name)
 			name, text_nearest(name, names));
 }
 
+/* What people set for the squeue and scancel that they type would choose among jobs, or
+ * have scancel ask before it signals. */
+static void forget_variables(void)
+{
+	char **to = environ;
+
+	for (char **from = environ; *from; from++)
+		if (strncmp(*from, "SQUEUE_", 7) && strncmp(*from, "SCANCEL_", 8))
+			*to++ = *from;
+	*to = NULL;
+}
+
 int main(int argc, char *argv[])
 {
 	struct options o = { .timeout = 3600, .older_than = 7 * 86400,
 			     .since = -1 };
 	int rc;
 
+	forget_variables();
 	if (argc < 2) {
 		help_all(stderr);
 		return EXIT_USAGE;

@@ -68,8 +68,13 @@ static int take_job(json_object *o, struct job *job)
 			     .batch = number(o, "batch_flag") != 0,
 			     .restarts = (int)number(o, "restart_cnt"),
 			     .task = -1 };
-	if (number(o, "array_job_id"))
+	snprintf(job->name, sizeof(job->name), "%u", job->number);
+	if (number(o, "array_job_id")) {
 		job->task = number(o, "array_task_id");
+		/* One task has the array's number, which would mean all of them. */
+		snprintf(job->name, sizeof(job->name), "%u_%u",
+			 (uint32_t)number(o, "array_job_id"), (uint32_t)job->task);
+	}
 	if (!json_object_object_get_ex(o, "job_state", &state))
 		return -1;
 	/* One word up to 23.02, then a list. */
@@ -139,17 +144,27 @@ void jobs_free(struct jobs *jobs)
 	*jobs = (struct jobs){ .known = false };
 }
 
+/* For the number of an array Slurm shows all its tasks, of which one has that number. */
+static int take_own(json_object *list, uint32_t own, struct job *job)
+{
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		if (take_job(json_object_array_get_idx(list, i), job) == 0 &&
+		    job->number == own)
+			return 0;
+	return take_job(json_object_array_get_idx(list, 0), job);
+}
+
 int job_of_id(const struct id *id, struct job *job, struct err *e)
 {
 	char name[40], *argv[] = SHOW_JOB(name);
 	char *ping[] = { SCONTROL_PATH, "ping", NULL };
 	cleanup_free char *answer = NULL;
-	json_object *top, *list, *one;
+	json_object *top, *list;
 	int rc = 1;
 
 	id_job(id, name);
-	if ((list = ask(argv, &top, e)) && (one = json_object_array_get_idx(list, 0)))
-		rc = take_job(one, job) < 0 ?
+	if ((list = ask(argv, &top, e)) && json_object_array_length(list))
+		rc = take_own(list, id->job, job) < 0 ?
 			     err_set(e, "Slurm's answer about job %s makes no sense",
 				     name) :
 			     /* Of a job that is no array any task is shown. */
@@ -162,18 +177,18 @@ int job_of_id(const struct id *id, struct job *job, struct err *e)
 	return rc;
 }
 
-static const struct job *find(const struct jobs *jobs, const struct spec *step)
-{
-	for (size_t i = 0; i < jobs->count; i++)
-		if (jobs->list[i].number == step->job)
-			return &jobs->list[i];
-	return NULL;
-}
-
 static bool is_here(const struct jobs *jobs, const struct spec *step)
 {
 	return jobs->known && (!*jobs->cluster ||
 			       !strcmp(jobs->cluster, step->cluster));
+}
+
+const struct job *jobs_find(const struct jobs *jobs, const struct spec *step)
+{
+	for (size_t i = 0; is_here(jobs, step) && i < jobs->count; i++)
+		if (jobs->list[i].number == step->job)
+			return &jobs->list[i];
+	return NULL;
 }
 
 const char *jobs_state(const struct jobs *jobs, const struct spec *step)
@@ -184,7 +199,7 @@ const char *jobs_state(const struct jobs *jobs, const struct spec *step)
 		return "gone";
 	if (!is_here(jobs, step))
 		return "unknown";
-	job = find(jobs, step);
+	job = jobs_find(jobs, step);
 	return job ? job->state : "gone";
 }
 
@@ -196,7 +211,7 @@ bool jobs_active(const struct jobs *jobs, const struct spec *step)
 		return false;
 	if (!is_here(jobs, step))
 		return true;
-	job = find(jobs, step);
+	job = jobs_find(jobs, step);
 	return job && job->active;
 }
 
@@ -223,7 +238,7 @@ bool step_runs(const struct job *job, const struct spec *step_spec)
 	const char *step = step_slurm_id(step_spec, slurm_id);
 
 	char id[32], want[64],
-		*argv[] = { SQUEUE_PATH, "--noheader", "--steps", "--format=%i",
+		*argv[] = { SQUEUE_PATH, "--noheader", "--all", "--steps", "--format=%i",
 			    id, NULL };
 	cleanup_free char *answer = NULL;
 	char *rest, *line;

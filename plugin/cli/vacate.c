@@ -7,22 +7,21 @@
 
 int cmd_vacate(const struct options *o)
 {
-	char number[16], *argv[] = { SCONTROL_PATH, "requeue", number, NULL };
 	struct err e = { "" };
 	struct job job;
+	char *argv[] = { SCONTROL_PATH, "requeue", job.name, NULL };
 	int rc = ask_steps(o, ASK_VACATE, &job);
 
 	if (rc)
 		return rc == EXIT_USAGE || rc == EXIT_NOT_FOUND ?
 			       rc :
 			       complain(rc, "job %s is not vacated", o->argv[0]);
-	snprintf(number, sizeof(number), "%u", job.number);
 	if ((rc = slurm_run(argv, &e)))
-		return complain(EXIT_FAILED, "job %u is checkpointed, and runs on: %s",
-				job.number,
+		return complain(EXIT_FAILED, "job %s is checkpointed, and runs on: %s",
+				job.name,
 				rc < 0 ? e.text : "scontrol requeue refuses, see above");
 	if (!o->json)
-		printf("job %u is requeued; it goes on where Slurm starts it next\n",
-		       job.number);
+		printf("job %s is requeued; it goes on where Slurm starts it next\n",
+		       job.name);
 	return EXIT_OK;
 }

@@ -196,7 +196,7 @@ int job_batch_flag(uint32_t job, struct err *e)
 
 int jobs_queued(uint32_t **jobs, struct err *e)
 {
-	char user[32], *argv[] = { SQUEUE_PATH, "--noheader", "--format=%A",
+	char user[32], *argv[] = { SQUEUE_PATH, "--noheader", "--all", "--format=%A",
 				   user, NULL };
 	cleanup_free char *answer = NULL;
 	char *rest, *line;

@@ -351,6 +351,18 @@ static int restart_count(spank_t sp, const struct spec *spec)
 	return strcmp(spec->step, "batch") ? -1 : 0;
 }
 
+/* Does Slurm append to the output files? Of a batch step slurmctld says one letter; a longer word is
+ * meant for srun alone (plugin.c, forget_job). */
+static bool appends(spank_t sp, const struct spec *spec)
+{
+	char text[16];
+
+	if (spank_getenv(sp, "SLURM_OPEN_MODE", text, sizeof(text)) != ESPANK_SUCCESS ||
+	    (!strcmp(spec->step, "batch") && text[0] && text[1]))
+		return spec->append;
+	return text[0] == 'a';
+}
+
 /* What a store holds of a job that had the same number is not to be taken for this
  * launch's. srun's port is what its job has on all nodes (launch.c of srun). */
 static uint32_t launch_id(spank_t sp)
@@ -366,6 +378,28 @@ static uint32_t launch_id(spank_t sp)
 			for (const char *at = text; *at; at++)
 				id = (id ^ (uint8_t)*at) * UINT32_C(16777619);
 	return id;
+}
+
+/*
+ * restart= that is another step's is not taken (step/from.c): that is said, and with `required`
+ * who asked for it does not start. Not so the calls of a script, which know of theirs.
+ */
+static void look_at_from(struct spec *spec, bool required)
+{
+	bool batch = !strcmp(spec->step, "batch");
+	char step[32], why[200];
+
+	if (spec->restart > 0 || spec->part || !strncmp(spec->step, CALL_STEP, strlen(CALL_STEP)) ||
+	    sscanf(spec->from, "%*u.%31[^:]", step) != 1 || !strcmp(step, spec->step) ||
+	    (spec->from_own && strcmp(step, "batch")))
+		return;
+	snprintf(why, sizeof(why),
+		 "restart=%s is of another step: what was a step is gone on with by srun --checkpoint=restart=, a batch script by sckpt restart",
+		 spec->from);
+	if (required && (batch || spec->from_own))
+		snprintf(spec->off, sizeof(spec->off), "%s", why);
+	else
+		snprintf(spec->note, sizeof(spec->note), "it starts from its top, for %s", why);
 }
 
 /* Why this task's step cannot be protected, though its node could. */
@@ -434,14 +468,13 @@ int launch(spank_t sp, struct spec *spec, bool required)
 		caps_none();
 		spank_unsetenv(sp, STDERR_VARIABLE);
 		spank_unsetenv(sp, FRAMES_VARIABLE);
+		spank_unsetenv(sp, FROM_VARIABLE);
 		rc = tasks_follow(sp, spec, task);
 		return rc > 0 ? ESPANK_SUCCESS : rc;
 	}
 	spec->restart = restart_count(sp, spec);
 	spec->launch = launch_id(sp);
-	if (spank_getenv(sp, "SLURM_OPEN_MODE", text, sizeof(text)) ==
-	    ESPANK_SUCCESS)
-		spec->append = text[0] == 'a';
+	spec->append = appends(sp, spec);
 	spec->own_stderr = spank_getenv(sp, STDERR_VARIABLE, text,
 					sizeof(text)) == ESPANK_SUCCESS;
 	spank_unsetenv(sp, STDERR_VARIABLE);
@@ -451,8 +484,13 @@ int launch(spank_t sp, struct spec *spec, bool required)
 		spec->frame_err = strchr(text, 'e');
 	}
 	spank_unsetenv(sp, FRAMES_VARIABLE);
+	spec->from_own = spank_getenv(sp, FROM_VARIABLE, text,
+				      sizeof(text)) == ESPANK_SUCCESS;
+	spank_unsetenv(sp, FROM_VARIABLE);
 	if (!*spec->off)
 		look_at_task(sp, spec);
+	if (!*spec->off)
+		look_at_from(spec, required);
 	if (*spec->off)
 		return unprotected(spec, task, required);
 

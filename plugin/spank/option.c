@@ -2,12 +2,18 @@
 /* --checkpoint and its two companions: checked where they are typed, believed
  * nowhere else. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "spank_sckpt.h"
 
 static struct request request; /* the words, then all that was said */
 static bool given; /* --checkpoint was */
+static bool from_said; /* with restart=, on the command line */
+
+/* Where salloc and sbatch leave --checkpoint of theirs to srun, which hands it to words_taken()
+ * as it stands there (spank.c, spank_process_env_options). */
+#define JOBS_OWN "SLURM_SPANK__SLURM_SPANK_OPTION_sckpt_checkpoint"
 static char dir[sizeof(request.dir)], restart_dir[sizeof(request.from_dir)];
 static struct err problem;
 
@@ -30,6 +36,7 @@ static int words_taken(int val, const char *optarg, int remote)
 	(void)val;
 	given = true;
 	if (request_parse(optarg, &request, &e) == 0) {
+		from_said = *request.from && optarg != getenv(JOBS_OWN);
 		/* Here an error stops srun and sbatch also where the plugin is
 		 * optional. */
 		probe = request;
@@ -160,6 +167,11 @@ const char *option_error(void)
 const struct request *option_request(void)
 {
 	return &request;
+}
+
+bool option_from_said(void)
+{
+	return from_said;
 }
 
 const struct call_step *option_call_step(void)

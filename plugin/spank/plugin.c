@@ -4,6 +4,8 @@
  * without --checkpoint passes through all of them untouched.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #include "tasks.h"
@@ -12,8 +14,29 @@ SPANK_PLUGIN(sckpt, 1)
 
 static struct spec spec;
 
+/*
+ * What Slurm sets for some jobs only (env.c, setup_env; job_scheduler.c, _set_job_env) those
+ * that they submit inherit from them: a restart count, which is not theirs. Also a job of
+ * srun's own, which runs in none. How output files were opened srun reads all the same: in
+ * another spelling it is the same to srun, and launch.c knows that it is none of Slurm's.
+ * This comes before sbatch of Slurm before 24.11 sets it.
+ */
+static void forget_job(void)
+{
+	const char *mode = getenv("SLURM_OPEN_MODE");
+
+	if (spank_context() == S_CTX_ALLOCATOR && mode && !strcmp(mode, "a"))
+		setenv("SLURM_OPEN_MODE", "append", 1);
+	else if (spank_context() == S_CTX_ALLOCATOR && mode && !strcmp(mode, "t"))
+		setenv("SLURM_OPEN_MODE", "truncate", 1);
+	if (spank_context() == S_CTX_ALLOCATOR ||
+	    (spank_context() == S_CTX_LOCAL && !getenv("SLURM_JOB_ID")))
+		unsetenv("SLURM_RESTART_COUNT");
+}
+
 int slurm_spank_init(spank_t sp, int ac, char *argv[])
 {
+	forget_job();
 	/* Only the first pass over plugstack.conf knows the words; nothing in
 	 * them may fail here, where a failure can drain the node. What srun and
 	 * sbatch do needs no settings, and their users may not read them. */
@@ -39,8 +62,10 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 	}
 	if (spank_context() == S_CTX_LOCAL && !*option_call_step()->name)
 		srun_stand_in();
-	if (spank_context() == S_CTX_LOCAL && option_request()->on)
+	if (spank_context() == S_CTX_LOCAL && option_request()->on) {
 		srun_note_stderr();
+		srun_note_from();
+	}
 	if (!remote || !option_request()->on)
 		return ESPANK_SUCCESS;
 	spec = (struct spec){ .restart = -1, .control = -1, .tasks = 1,

@@ -21,6 +21,8 @@ int option_register(spank_t sp);
 int option_settle(spank_t sp);
 const char *option_error(void);
 const struct request *option_request(void);
+/* Does --checkpoint of this command line say restart=? What its job was given does not count. */
+bool option_from_said(void);
 /* --checkpoint-step, of srun and slurmstepd alone. */
 const struct call_step *option_call_step(void);
 
@@ -32,6 +34,12 @@ void srun_stand_in(void);
  * own; the step takes that away (launch.c). */
 #define STDERR_VARIABLE "SCKPT_STDERR"
 void srun_note_stderr(void);
+
+/* srun.c: notes likewise that this srun itself was told what to go on from. A job's
+ * restart= reaches all its steps, and means the one of that name; srun's own means its step. A
+ * name that --export=NONE leaves. */
+#define FROM_VARIABLE "SLURM_SCKPT_FROM"
+void srun_note_from(void);
 
 /* srun.c, in the srun of a script's call: notes likewise which of its streams go
  * through sckpt-srun, and not into a file of srun's. A name that --export=NONE leaves. */

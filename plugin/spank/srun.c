@@ -73,6 +73,14 @@ void srun_note_stderr(void)
 		unsetenv(STDERR_VARIABLE);
 }
 
+void srun_note_from(void)
+{
+	if (option_from_said())
+		setenv(FROM_VARIABLE, "own", 1);
+	else
+		unsetenv(FROM_VARIABLE);
+}
+
 /* ---- where a call's output goes --------------------------------------------------- */
 
 /* srun's short options without an argument of their own. */

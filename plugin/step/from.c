@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * --checkpoint=restart=ID: which checkpoint of another job a step goes on from. The option
- * reaches every step of the new job, and its sckpt-client too.
+ * --checkpoint=restart=ID: which checkpoint of another job a step goes on from. The option of
+ * a job reaches every step of it, and its sckpt-client too.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +71,8 @@ int from_find(const struct spec *spec, struct from *from, struct err *e)
 	from->store.dir = -1;
 	if (!parse(spec, &origin, &number))
 		return 0;
-	if (!strcmp(origin.step, spec->step)) {
+	if (!strcmp(origin.step, spec->step) ||
+	    (spec->from_own && strcmp(origin.step, "batch"))) {
 		rc = open_generation(&origin, number, from, e);
 		return rc ? rc : err_set(e, "there is no checkpoint of %s", spec->from);
 	}

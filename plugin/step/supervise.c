@@ -363,8 +363,8 @@ static void requeue_ended(struct supervisor *s)
 	struct err e = { "" };
 
 	if (!requeued(s, &e))
-		say(SAYS "step %u.%s: it was saved at its time limit, and the job could not be requeued: %s; try: scontrol requeue %u, or sckpt restart %u",
-		    s->spec.job, s->spec.step, e.text, s->spec.job,
+		say(SAYS "step %u.%s: it was saved at its time limit, and the job could not be requeued: %s; try: scontrol requeue %s, or sckpt restart %u",
+		    s->spec.job, s->spec.step, e.text, s->name,
 		    s->spec.job);
 }
 

@@ -196,21 +196,25 @@ static void hold(struct supervisor *s, const char *why)
 {
 	struct job_facts facts;
 	struct err e = { "" };
+	char name[sizeof(facts.name)];
 
 	say(SAYS "step %u.%s cannot go on: %s", s->spec.job, s->spec.step, why);
 	notify(s, why);
 	job_ask(s->spec.job, &facts, NULL);
+	snprintf(name, sizeof(name), "%u", s->spec.job);
+	if (facts.answered)
+		memcpy(name, facts.name, sizeof(name));
 	/* Slurm would put back what its owner has ended meanwhile. */
 	if (facts.answered && facts.cancelled)
 		return;
 	if (job_requeue_hold(s->spec.job, &e) < 0)
 		say(SAYS "and the job could not be held: %s", e.text);
 	else if (*s->spec.from && s->spec.restart <= 0)
-		say(SAYS "the job is held; when it is mended: scontrol release %u; otherwise: scancel %u",
-		    s->spec.job, s->spec.job);
+		say(SAYS "the job is held; when it is mended: scontrol release %s; otherwise: scancel %s",
+		    name, name);
 	else
-		say(SAYS "the job is held and its checkpoints are kept; when it is mended: scontrol release %u; to start afresh: remove %s/%s/%u first",
-		    s->spec.job, s->spec.base, s->spec.cluster, s->spec.job);
+		say(SAYS "the job is held and its checkpoints are kept; when it is mended: scontrol release %s; to start afresh: remove %s/%s/%u first",
+		    name, s->spec.base, s->spec.cluster, s->spec.job);
 }
 
 /* ---- the other nodes of the step ------------------------------------------------- */

@@ -147,6 +147,46 @@ def test_vacate(cluster):
     assert job.state == ["RUNNING"] and job.generations() == []
 
 
+@pytest.fixture
+def array(cluster):
+    """Two tasks that run: the number of the array, and the task that has it as its own."""
+    script = cluster.script("job.sh", "#SBATCH --array=1-2\n"
+                            "for i in $(seq 3000); do echo line $i of many; sleep 0.1; done\n")
+    job = cluster.submit(script, options="--requeue --checkpoint -n1 -c1 --mem=100 -o out%a")
+    for i in (1, 2):
+        out = cluster.home() / f"out{i}"
+        until("output", lambda: out.exists() and "line 5 " in out.read_text())
+    own = tasks(cluster, job)
+    (task,) = [k for k, (number, _, _) in own.items() if int(number) == job.number]
+    return job, task
+
+
+def tasks(cluster, job):
+    rows = cluster.ctl(f"squeue -h -r -t all -j {job.number} -O JobID,ArrayTaskID,State,RestartCnt").stdout
+    return {int(task): (number, state, restarts)
+            for number, task, state, restarts in map(str.split, rows.splitlines())}
+
+
+def test_vacate_array_task(cluster, array):
+    """The one that has the array's number is meant alone, by either of its names."""
+    job, task = array
+    sckpt(cluster, "create", job.number)
+    assert job.generations() == [1]
+    sckpt(cluster, "vacate", f"{job.number}_{task}")
+    until("the requeue", lambda: tasks(cluster, job)[task][2] == "1")
+    assert tasks(cluster, job)[3 - task][1:] == ("RUNNING", "0")
+    assert job.generations()[-1] >= 2
+
+
+def test_array_task_is_held(cluster):
+    """What its owner is told to do is about that task alone."""
+    script = cluster.script("job.sh", "true\n")
+    lost = cluster.submit(script, options="--requeue --checkpoint=restart=1234.batch:1 --array=7 -o out")
+    until("the job to be held", lambda: lost.record()["hold"])
+    said = (cluster.home() / "out").read_text()
+    assert f"scontrol release {lost.number}_7; otherwise: scancel {lost.number}_7" in said
+
+
 def test_verify(cluster, job):
     sckpt(cluster, "create", job.number)
     ended(cluster, job)
@@ -377,6 +417,63 @@ def test_restart(cluster):
     # Nor is another's taken.
     assert "restart=1234" in cluster.ctl(
         "sbatch --checkpoint=restart=x --wrap true", check=False).stderr
+
+
+def test_restart_array_task(cluster, array):
+    """One task, with its number, though the script says how many there are to be."""
+    old, task = array
+    sckpt(cluster, "create", f"{old.number}_{task}")
+    old.cancel()
+    until("the array's end", lambda: not cluster.ctl(f"squeue -h -j {old.number}").stdout)
+    new = Job(cluster, int(re.search(r"Submitted batch job (\d+)", sckpt(
+        cluster, "restart", f"{old.number}_{task}").stdout)[1]), "user1", cluster.home())
+    new.wait_running()
+    assert list(tasks(cluster, new)) == [task]
+    out = cluster.home() / f"slurm-{new.number}_{task}.out"
+    until("output", lambda: out.exists() and len(out.read_text().splitlines()) > 20)
+    lines = re.findall(r"^line (\d+) ", out.read_text(), re.M)
+    assert lines == [str(i) for i in range(1, len(lines) + 1)]
+
+
+def test_restart_leaves_the_directory_to_the_script(cluster):
+    """What it says by --chdir; and sbatch's own is the old one's."""
+    cluster.run("n1", "mkdir here there")
+    cluster.script("here/job.sh", "#SBATCH --chdir=/home/user1/there\n"
+                   "for i in $(seq 3000); do echo $i; sleep 0.1; done\n")
+    old = Job(cluster, int(cluster.ctl("cd here; sbatch --parsable --requeue --checkpoint job.sh").stdout),
+              "user1", cluster.home())
+    until("output", lambda: (cluster.home() / f"there/slurm-{old.number}.out").exists())
+    sckpt(cluster, "create", old.number)
+    old.cancel()
+    old.wait_end()
+    printed = sckpt(cluster, "restart", old.number, "--print").stdout
+    assert printed.startswith("/usr/bin/env --chdir=/home/user1/here /usr/bin/sbatch "), printed
+    for command in (printed, f"sckpt restart {old.number}"):
+        number = int(cluster.ctl(command).stdout.split()[-1])
+        about = cluster.ctl(f"scontrol show job {number}; scancel {number}").stdout
+        assert "WorkDir=/home/user1/there\n" in about
+
+
+def test_hidden_partition(cluster):
+    """Slurm does not show jobs there unless it is told to: they have not gone."""
+    script = cluster.script("job.sh", "srun --checkpoint sleep 300\n")
+    try:
+        cluster.ctl("scontrol update PartitionName=low Hidden=YES", user="root")
+        job = cluster.submit(script, options="--requeue")
+        until("the step's store", job.store("0").exists)
+        sckpt(cluster, "create", job.number)
+        assert [x["job_state"] for x in said(cluster, "list")] == ["RUNNING"]
+        assert "would go on from" in sckpt(cluster, "remove", job.number, rc=FAILED).stderr
+    finally:
+        cluster.ctl("scontrol update PartitionName=low Hidden=NO", user="root")
+
+
+def test_variables_of_slurms_commands(cluster, job):
+    """They are for what people type."""
+    own = ("export SQUEUE_PARTITION=high SQUEUE_NAMES=none SQUEUE_STATES=PD SCANCEL_INTERACTIVE=true "
+           "SCANCEL_PARTITION=high SCANCEL_STATE=PENDING; ")
+    cluster.ctl(f"{own} timeout 30 sckpt create {job.number}")
+    assert [x["job_state"] for x in json.loads(cluster.ctl(f"{own} sckpt list --json").stdout)] == ["RUNNING"]
 
 
 def test_usage(cluster):

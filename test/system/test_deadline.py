@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """KillWait is all the time that a dump has."""
+import time
+
 from conftest import until
 from test_faults import answer, injected, order
 
@@ -47,6 +49,26 @@ def test_warned(cluster):
     assert "does not fit into KillWait=10 s: add every=TIME to --checkpoint" in text
     assert "MiB at 3.8 MiB/s takes about" in text
     job.cancel()
+
+
+def test_grace_time_of_a_hidden_partition(cluster):
+    """A step that fits into it is not warned."""
+    home = cluster.home()
+    cluster.run("n1", "mkdir -m 700 .sckpt; echo 4000000 >.sckpt/.speed")
+    step = f"srun --checkpoint {SUBJECT}/memory --mib 60 --content zeros --seconds 60"
+    try:
+        cluster.ctl("scontrol update PartitionName=low Hidden=YES GraceTime=300", user="root")
+        jobs = [cluster.submit("--wrap", f"{step} 2>{where}", options=f"--requeue -p {where} -w {node}")
+                for where, node in (("low", "n1"), ("high", "n2"))]
+        for job in jobs:
+            job.wait_output("ready")
+        until("the other's warning", lambda: "does not fit" in (home / "high").read_text(), 40)
+        time.sleep(2)
+        assert "does not fit" not in (home / "low").read_text()
+    finally:
+        for user in ("user1", "user2"):
+            cluster.ctl(f"scancel -u {user}", user="root")
+        cluster.ctl("scontrol update PartitionName=low Hidden=NO GraceTime=0", user="root")
 
 
 def test_early_warning(cluster):

@@ -57,6 +57,9 @@ FAULTS = {
                                        "FAIL", "sckpt.conf", "plugstack.conf: keep=none"),
     "a wrong sckpt.conf": (over(CONF, "dirr=/x\\n"), "FAIL", "sckpt.conf",
                            f"{CONF} line 1: there is no setting 'dirr'"),
+    "SignalChildrenProcesses": (
+        over("/etc/slurm/cgroup.conf", "# none\\nsignalchildrenprocesses = YES # all\\n"),
+        "FAIL", "cgroup.conf", "/etc/slurm/cgroup.conf: SignalChildrenProcesses=yes signals a step's programs behind sckpt's back"),
     "PreemptMode": (slurm("s/^PreemptMode=.*/PreemptMode=CANCEL/",
                           "s/^PreemptMode=.*/PreemptMode=REQUEUE/"),
                     "WARN", "PreemptMode", "what is preempted is not requeued"),

@@ -55,3 +55,51 @@ def test_step(cluster):
     lines = [l for l in out.read_text().splitlines() + done.stdout.splitlines()
              if l.startswith("line")]
     assert set(lines) == {f"line {i}" for i in range(1, 81)}
+
+
+def step_of(cluster, options=""):
+    """A checkpoint of step 1 of a job that is gone: its id."""
+    out = cluster.home() / "out"
+    salloc = subprocess.Popen(
+        [COMMAND, "run", "ctl", "--user", "user1", "--", "salloc", "sh", "-c",
+         f"srun true; exec srun --checkpoint -o out {options} /usr/bin/bash job.sh"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until("line 10", lambda: out.exists() and "line 10\n" in out.read_text())
+    number = cluster.ctl("squeue -h -u user1 -o %A").stdout.strip()
+    cluster.ctl(f"sckpt create {number}.1 && scancel {number}")
+    salloc.wait(60)
+    return f"{number}.1:1"
+
+
+def test_step_of_another_number(cluster):
+    """The step that is asked for by its own srun goes on, whatever its number."""
+    cluster.script("job.sh", "echo >>begun\nfor i in $(seq 80); do echo line $i; sleep 0.1; done\n")
+    old = step_of(cluster)
+
+    def lines(text):
+        return [l for l in text.splitlines() if l.startswith("line")]
+
+    whole = [f"line {i}" for i in range(1, 81)]
+    for how in (f"srun --checkpoint=restart={old}", f"srun --export=NONE --checkpoint=required,restart={old}",
+                f"salloc srun --checkpoint=restart={old}"):
+        done = cluster.ctl(f"{how} /usr/bin/bash job.sh")
+        assert "another step" not in done.stderr
+        assert lines(done.stdout) == whole
+    # Of a whole job's steps only one can be meant.
+    done = cluster.ctl(f"salloc --checkpoint=restart={old} sh -c 'srun echo first; srun /usr/bin/bash job.sh'")
+    assert done.stdout.startswith("first\n") and lines(done.stdout) == whole
+    assert done.stderr.count(f"it starts from its top, for restart={old} is of another step") == 1, done.stderr
+    assert (cluster.home() / "begun").read_text() == "\n"
+
+
+def test_step_is_no_script(cluster):
+    """Neither sbatch's script nor what it calls."""
+    cluster.script("job.sh", "for i in $(seq 80); do echo line $i; sleep 0.1; done\n")
+    old = step_of(cluster)
+    script = cluster.script("other.sh", "echo here\n")
+    job = cluster.submit(script, options=f"--checkpoint=restart={old}")
+    assert job.wait_end() == ["COMPLETED"]
+    assert f"it starts from its top, for restart={old} is of another step" in job.text()
+    job = cluster.submit(script, options=f"--checkpoint=required,restart={old}")
+    until("its refusal", lambda: f"--checkpoint=required, and restart={old} is of another step" in job.text())
+    assert "here\n" not in job.text()

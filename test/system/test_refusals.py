@@ -100,6 +100,16 @@ def test_proctrack(cluster):
         restart()
 
 
+def test_children_are_signalled(cluster):
+    conf = cluster.etc / "cgroup.conf"
+    before = conf.read_text()
+    try:
+        conf.write_text(before + "SignalChildrenProcesses=yes\n")
+        unprotected(cluster, "/etc/slurm/cgroup.conf: SignalChildrenProcesses=yes signals a step's programs behind sckpt's back")
+    finally:
+        conf.write_text(before)
+
+
 def test_store_not_writable(cluster):
     cluster.run("n1", "mkdir -p -m 755 /shared/closed", user="root")
     cluster.conf("dir=/shared/closed/%u\n")

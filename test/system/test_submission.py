@@ -3,7 +3,7 @@
 without sckpt."""
 import pytest
 
-from conftest import until
+from conftest import Job, until
 
 SUBJECT = "/shared/subject"
 HAS = f"CapAmb:\t{1 << 40:016x}"
@@ -59,6 +59,33 @@ def test_array(cluster):
         assert (home / f"a{i}.out").read_text().splitlines() == [
             f"{i} {n}" for n in range(1, 81)]
     assert not any(s.exists() for s in stores)
+
+
+@pytest.mark.parametrize("inherited", ["SLURM_RESTART_COUNT=1", "SLURM_OPEN_MODE=a"])
+def test_submitted_by_another_job(cluster, inherited):
+    """What sbatch's environment says of the job that it is called in is not the new job's."""
+    script = cluster.script(
+        "job.sh", "echo \"${SLURM_RESTART_COUNT-} ${SLURM_OPEN_MODE-}\" >mode\n"
+        "for i in $(seq 60); do echo line $i; sleep 0.1; done\n")
+    job = Job(cluster, int(cluster.ctl(
+        f"SLURM_JOB_ID=1 {inherited} sbatch --parsable --requeue --checkpoint {script}").stdout),
+        "user1", cluster.home())
+    job.wait_output("^line 20$")
+    assert "afresh" not in job.text()
+    job.preempt()
+    assert job.wait_end() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, 61)]
+    # What it says to srun, which reads it, stays.
+    assert (cluster.home() / "mode").read_text() == (
+        " append\n" if "MODE" in inherited else " \n")
+
+
+def test_restart_count_of_another_job(cluster):
+    """srun in its job's script has the job's own; elsewhere nobody has one."""
+    count = "sh -c 'echo [$SLURM_RESTART_COUNT]'"
+    for how in (f"salloc -n1 srun --checkpoint {count}", f"srun -n1 --checkpoint {count}"):
+        done = cluster.ctl(f"SLURM_RESTART_COUNT=1 {how}")
+        assert done.stdout == "[]\n" and "afresh" not in done.stderr, done.stderr
 
 
 def test_salloc(cluster):

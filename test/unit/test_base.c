@@ -487,6 +487,7 @@ static void spec_goes_there_and_back(void **state)
 			   .grant = GRANT_AGENT,
 			   .no_new_privs = true,
 			   .own_stderr = true,
+			   .from_own = true,
 			   .every = EVERY_AUTO,
 			   .timelimit = true,
 			   .note = "keep=9, but",
@@ -509,7 +510,7 @@ static void spec_goes_there_and_back(void **state)
 		    out.limits.mtbf == 100000);
 	assert_true(out.job == in.job && out.restart == -1 && out.control == 7 &&
 		    out.grant == GRANT_AGENT && out.no_new_privs && out.resume &&
-		    out.own_stderr &&
+		    out.own_stderr && out.from_own &&
 		    !out.append);
 	spec_args_free(args);
 	assert_int_equal(spec_parse(1, (char *[]){ "job=x" }, &out, &e), -1);
