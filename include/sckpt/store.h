@@ -305,7 +305,8 @@ struct manifest {
 	size_t pmi_count;
 	struct manifest_process *processes;
 	size_t process_count;
-	bool ended; /* the program was gone when this was complete */
+	bool ended; /* the program was gone when this was complete; of a part of a set
+		     * only a loaded one tells */
 	uint32_t origin; /* job that it was adopted from; 0 its own */
 	struct manifest_file *files;
 	size_t file_count;
@@ -363,6 +364,9 @@ int generation_take_file(const struct store *store, struct generation g,
 int file_check(int fd, const struct manifest_file *f, struct err *e);
 /* Takes those files away again: m is not published. */
 void generation_drop_files(const struct store *store, const struct manifest *m);
+/* Of a part of a set, which was published before that was known: the program is gone,
+ * and has written nothing after it. Failing to say so is safe. */
+void generation_mark_ended(const struct store *store, struct generation g);
 /* A published one is not there any more; its other files are the caller's. */
 int generation_withdraw(const struct store *store, struct generation g,
 			struct err *e);

@@ -297,6 +297,14 @@ undo:
 	return -1;
 }
 
+void generation_mark_ended(const struct store *store, struct generation g)
+{
+	char name[48];
+
+	file_name(g, "ended", name);
+	dir_write(store, name, "", false, NULL);
+}
+
 int generation_withdraw(const struct store *store, struct generation g,
 			struct err *e)
 {
@@ -372,5 +380,7 @@ int generation_load(const struct store *store, struct generation g, uid_t uid,
 		manifest_free(m);
 		return -1;
 	}
+	file_name(g, "ended", name);
+	m->ended |= faccessat(store->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 	return 0;
 }

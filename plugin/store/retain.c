@@ -90,7 +90,7 @@ static int drop_unused(const char *name, void *arg)
 
 	if (!dir_split(name, &g, &rest) || g.number > s->newest || !ending)
 		return 0;
-	if (!strcmp(ending, ".seal")) {
+	if (!strcmp(ending, ".seal") || !strcmp(ending, ".ended")) {
 		char json[48];
 
 		snprintf(json, sizeof(json), "%d-%d.json", g.number, g.run);

@@ -344,6 +344,30 @@ static void files_of_the_program(void **state)
 	image_set_free(&m.set);
 }
 
+/* Of a part of a set it is known when the set is whole. */
+static void ended_is_said_later(void **state)
+{
+	const struct store *s = *state;
+	const struct generation g = { 1, 0 };
+	struct err e = { "" };
+	struct manifest m;
+
+	publish(s, g, NULL, NULL);
+	publish(s, (struct generation){ 2, 0 }, NULL, NULL);
+	assert_int_equal(generation_load(s, g, geteuid(), &spec, &m, &e), 0);
+	assert_false(m.ended);
+	manifest_free(&m);
+	generation_mark_ended(s, g);
+	assert_int_equal(generation_load(s, g, geteuid(), &spec, &m, &e), 0);
+	assert_true(m.ended);
+	manifest_free(&m);
+	/* It stays and goes with it. */
+	assert_int_equal(store_sweep(s, &e), 0);
+	assert_true(there(s, "1-0.ended"));
+	assert_int_equal(generation_remove(s, g, &e), 0);
+	assert_false(there(s, "1-0.ended"));
+}
+
 static void who_ran(void **state)
 {
 	const struct store *s = *state;
@@ -1240,6 +1264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STEP_TEST(manifest_goes_there_and_back),
 		STEP_TEST(files_of_the_program),
+		STEP_TEST(ended_is_said_later),
 		STEP_TEST(who_ran),
 		STEP_TEST(seal_is_of_one_text_and_one_user),
 		STEP_TEST(seal_of_another_user),
