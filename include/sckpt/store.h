@@ -110,7 +110,8 @@ struct generation {
  * others answer in their own. Who can write there is the job's user.
  */
 
-/* How many nodes the step's generations are of; 1 where nothing is noted. */
+/* How many nodes the step's generations are of; 1 where nothing is noted; -1 and errno
+ * when it cannot be told. */
 int store_nodes(const struct store *store);
 int store_note_nodes(const struct store *store, int nodes, struct err *e);
 /* Opens the directory of node `part`; 0: the step's own. -1: errno is ENOENT when it is not
@@ -169,10 +170,11 @@ int set_answer_write(const struct store *part, const struct set_answer *a,
 int set_order_read(const struct spec *spec, struct set_order *o, struct err *e);
 int set_answer_read(const struct store *store, int part, struct set_answer *a,
 		    struct err *e);
-/* Has that node claimed the run? Else it is not protected, or not there yet. */
+/* Has that node claimed the run? Else it is not protected, or not there yet. Yes, too,
+ * when it cannot be told. */
 bool part_claimed(const struct store *store, int part, int run);
-/* Is node part's there? */
-bool set_has(const struct store *store, int part, struct generation g);
+/* Is node part's there? 1, 0, or -1. */
+int set_has(const struct store *store, int part, struct generation g, struct err *e);
 
 #define GENERATION_NAME_MAX 31
 /* "<number>-<run>": how its files' names begin. */

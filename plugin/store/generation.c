@@ -88,8 +88,8 @@ static int keep_common(const struct store *store, int part,
 	struct store at;
 	int n = 0, has;
 
-	if (part_open(store, part, false, &at, NULL) < 0)
-		return 0;
+	if (part_open(store, part, false, &at, e) < 0)
+		return errno == ENOENT ? 0 : err_context(e, "node %d of the step", part);
 	has = store_published(&at, &there, e);
 	store_close(&at);
 	if (has < 0)
@@ -106,8 +106,12 @@ static int keep_common(const struct store *store, int part,
 int store_generations(const struct store *store, struct generation **list,
 		      struct err *e)
 {
-	int nodes = store_nodes(store), count = store_published(store, list, e);
+	int nodes = store_nodes(store), count;
 
+	*list = NULL;
+	if (nodes < 0)
+		return err_sys(e, "cannot tell how many nodes %s is of", store->path);
+	count = store_published(store, list, e);
 	for (int i = 1; i < nodes && count > 0; i++)
 		count = keep_common(store, i, *list, count, e);
 	return count;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "images.h"
@@ -18,6 +19,17 @@ static char top[] = "/tmp/sckpt-unit-XXXXXX";
 static struct spec spec = { .cluster = "lab", .step = "batch", .job = 7,
 			    .node = "n1" };
 static pid_t munged = -1;
+
+/* In place of the C library's: a file server that is away for a moment. */
+static bool away;
+
+int faccessat(int dir, const char *name, int mode, int flags)
+{
+	if (!away)
+		return (int)syscall(SYS_faccessat2, dir, name, mode, flags);
+	errno = ESTALE;
+	return -1;
+}
 
 /* ---- around the tests ------------------------------------------------------ */
 
@@ -780,6 +792,59 @@ static void a_set_is_removed_whole(void **state)
 	close_parts(part);
 }
 
+/* What cannot be looked at is not gone: nothing is removed, and no set is thought to be
+ * whole, or not to be. */
+static void what_cannot_be_told(void **state)
+{
+	cleanup_free struct generation *list = NULL, *again = NULL;
+	struct store *s = *state, part[3];
+	struct err e;
+	char path[1500];
+
+	open_parts(s, part);
+	for (int i = 0; i < 3; i++)
+		publish(&part[i], (struct generation){ 1, 0 }, NULL, NULL);
+	away = true;
+	assert_int_equal(part_retain(&part[1], s, &e), -1);
+	says(e, strerror(ESTALE));
+	assert_int_equal(store_sweep(s, &e), -1);
+	says(e, strerror(ESTALE));
+	assert_true(part_claimed(s, 1, 5));
+	away = false;
+	assert_false(part_claimed(s, 1, 5));
+	assert_true(there(&part[1], "1-0.json"));
+	assert_true(there(s, "1-0.seal"));
+	close_parts(part);
+	/* Another node's part: open to others, then no directory. */
+	snprintf(path, sizeof(path), "%s/node.1", s->path);
+	errno = ENOENT;
+	assert_int_equal(chmod(path, 0755), 0);
+	assert_int_equal(store_generations(s, &list, &e), -1);
+	says(e, "node 1 of the step: directory node.1 is open to others");
+	assert_int_equal(store_retain_parts(s, &e), -1);
+	assert_int_equal(chmod(path, 0700), 0);
+	assert_int_equal(renameat(s->dir, "node.1", s->dir, "away"), 0);
+	assert_int_equal(store_retain(s, 1, 0, NULL, &e), 0);
+	put_file(s, "node.1", "");
+	assert_int_equal(store_retain_parts(s, &e), -1);
+	says(e, strerror(ENOTDIR));
+	assert_true(there(s, "1-0.json"));
+	unlinkat(s->dir, "node.1", 0);
+	assert_int_equal(renameat(s->dir, "away", s->dir, "node.1"), 0);
+	/* How many there are. */
+	assert_int_equal(unlinkat(s->dir, "nodes", 0), 0);
+	assert_int_equal(mkdirat(s->dir, "nodes", 0700), 0);
+	assert_int_equal(store_nodes(s), -1);
+	assert_int_equal(store_generations(s, &again, &e), -1);
+	says(e, "cannot tell how many nodes");
+	assert_int_equal(generation_remove(s, (struct generation){ 1, 0 }, &e), -1);
+	assert_int_equal(unlinkat(s->dir, "nodes", AT_REMOVEDIR), 0);
+	put_file(s, "nodes", "");
+	assert_int_equal(store_nodes(s), -1);
+	put_file(s, "nodes", "3\n");
+	assert_list(s, "1-0");
+}
+
 static void a_part_is_of_its_node(void **state)
 {
 	struct store *s = *state, part[3];
@@ -1279,6 +1344,7 @@ int main(void)
 		STEP_TEST(a_set_counts_when_all_have_it),
 		STEP_TEST(a_set_is_removed_whole),
 		STEP_TEST(a_part_is_of_its_node),
+		STEP_TEST(what_cannot_be_told),
 		STEP_TEST(nodes_talk),
 		STEP_TEST(shared_packs_stay),
 		STEP_TEST(quota_and_room),
