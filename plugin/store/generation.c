@@ -265,6 +265,20 @@ static int still_there(const struct store *store, const struct manifest *m,
 	return rc;
 }
 
+/* One that nobody can read would push out those that can be. */
+static int is_readable(const char *text, struct err *e)
+{
+	struct manifest back;
+
+	if (strlen(text) > MANIFEST_MAX)
+		return err_set(e, "its manifest would be larger than %d MiB",
+			       MANIFEST_MAX >> 20);
+	if (manifest_parse(text, &back, e) < 0)
+		return err_context(e, "it could not be read again");
+	manifest_free(&back);
+	return 0;
+}
+
 int generation_publish(const struct store *store, const struct manifest *m,
 		       struct err *e)
 {
@@ -273,7 +287,7 @@ int generation_publish(const struct store *store, const struct manifest *m,
 	cleanup_free char *seal = NULL;
 	char json[48], sealed[48];
 
-	if (!text || !(seal = seal_make(text, strlen(text), e)))
+	if (!text || is_readable(text, e) < 0 || !(seal = seal_make(text, strlen(text), e)))
 		return -1;
 	file_name(g, "json", json);
 	file_name(g, "seal", sealed);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "image/meta.h"
 #include "images.h"
 
 #define PAGE ((size_t)IMAGE_PAGE)
@@ -587,6 +588,18 @@ static void damage(void **state)
 
 #define SET_TEST(f) cmocka_unit_test_setup(f, empty)
 
+/* What the reader would refuse is not written. */
+static void larger_than_it_may_be(void **state)
+{
+	struct image_set set = { .meta = "1-0.meta" };
+	struct err e = { "" };
+
+	(void)state;
+	assert_int_equal(meta_write(dir, &set, "", META_MAX, &e), -1);
+	says(e, "1-0.meta would be larger than it may be");
+	assert_int_equal(files(), 0);
+}
+
 /* The kernel tells an error of the disk once: to whom waits for it first. */
 static void an_error_while_it_is_sent_on(void **state)
 {
@@ -628,6 +641,7 @@ int main(void)
 		SET_TEST(name_taken),
 		SET_TEST(cancel),
 		SET_TEST(damage),
+		SET_TEST(larger_than_it_may_be),
 		SET_TEST(an_error_while_it_is_sent_on),
 	};
 

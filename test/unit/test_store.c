@@ -356,6 +356,42 @@ static void files_of_the_program(void **state)
 	image_set_free(&m.set);
 }
 
+/* It would count, and push out those that can be read. */
+static void what_could_not_be_read_again(void **state)
+{
+	struct manifest_process process = { .pid = 1000, .name = "x" };
+	struct manifest_pmi pmi = { .key = "socket:[7]", .count = MANIFEST_REQUESTS_MAX + 1 };
+	struct manifest m = some_manifest(2, 0);
+	const struct store *s = *state;
+	struct err e = { "" };
+
+	publish(s, (struct generation){ 1, 0 }, NULL, NULL);
+	assert_int_equal(write_set(s->dir, "2-0", &options, NULL, contents, 2,
+				   &m.set, &e), 0);
+	pmi.said = calloc(pmi.count, sizeof(*pmi.said));
+	for (size_t i = 0; i < pmi.count; i++)
+		pmi.said[i] = (struct manifest_request){ (char *)"x", 1 };
+	m.pmi = &pmi;
+	m.pmi_count = 1;
+	assert_int_equal(generation_publish(s, &m, &e), -1);
+	says(e, "it could not be read again: the manifest's 'pmi' makes no sense");
+	m.pmi_count = 0;
+	process.command = malloc((64 << 20) + 1);
+	memset(process.command, 'x', 64 << 20);
+	process.command[64 << 20] = '\0';
+	m.processes = &process;
+	m.process_count = 1;
+	assert_int_equal(generation_publish(s, &m, &e), -1);
+	says(e, "its manifest would be larger than 64 MiB");
+	assert_list(s, "1-0");
+	m.process_count = 0;
+	assert_int_equal(generation_publish(s, &m, &e), 0);
+	assert_list(s, "2-0 1-0");
+	free(process.command);
+	free(pmi.said);
+	image_set_free(&m.set);
+}
+
 /* Of a part of a set it is known when the set is whole. */
 static void ended_is_said_later(void **state)
 {
@@ -504,7 +540,7 @@ static void seal_needs_munged(void **state)
 	char was[sizeof(seal_socket)];
 	struct err e = { "" };
 
-	publish(s, (struct generation){ 1, 0 }, NULL, NULL);
+	publish(s, (struct generation){ 1, 0 }, NULL, &m.set);
 	memcpy(was, seal_socket, sizeof(was));
 	snprintf(seal_socket, sizeof(seal_socket), "%s/none", top);
 	assert_int_equal(load(s, 1, 0, &e), -1);
@@ -514,6 +550,7 @@ static void seal_needs_munged(void **state)
 	memcpy(seal_socket, was, sizeof(was));
 	assert_list(s, "1-0");
 	assert_false(there(s, "2-0.json"));
+	image_set_free(&m.set);
 }
 
 static void newest_first(void **state)
@@ -1329,6 +1366,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STEP_TEST(manifest_goes_there_and_back),
 		STEP_TEST(files_of_the_program),
+		STEP_TEST(what_could_not_be_read_again),
 		STEP_TEST(ended_is_said_later),
 		STEP_TEST(who_ran),
 		STEP_TEST(seal_is_of_one_text_and_one_user),
