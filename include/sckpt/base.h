@@ -89,7 +89,8 @@ ssize_t file_read(int dirfd, const char *name, size_t max, char **data,
  * Opens the directory `name` below dirfd, making it (mode 0700) if it is not
  * there. It must belong to the caller, be no symbolic link and be closed to
  * group and others: another user may have put one there first.
- * Returns a descriptor (O_DIRECTORY, close-on-exec).
+ * Returns a descriptor (O_DIRECTORY, close-on-exec). -1: errno is ENOENT when it is not
+ * there, and only then.
  */
 int dir_private(int dirfd, const char *name, bool make, struct err *e);
 

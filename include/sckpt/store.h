@@ -110,7 +110,8 @@ struct generation {
  * others answer in their own. Who can write there is the job's user.
  */
 
-/* How many nodes the step's generations are of; 1 where nothing is noted. */
+/* How many nodes the step's generations are of; 1 where nothing is noted; -1 and errno
+ * when it cannot be told. */
 int store_nodes(const struct store *store);
 int store_note_nodes(const struct store *store, int nodes, struct err *e);
 /* Opens the directory of node `part`; 0: the step's own. -1: errno is ENOENT when it is not
@@ -169,10 +170,11 @@ int set_answer_write(const struct store *part, const struct set_answer *a,
 int set_order_read(const struct spec *spec, struct set_order *o, struct err *e);
 int set_answer_read(const struct store *store, int part, struct set_answer *a,
 		    struct err *e);
-/* Has that node claimed the run? Else it is not protected, or not there yet. */
+/* Has that node claimed the run? Else it is not protected, or not there yet. Yes, too,
+ * when it cannot be told. */
 bool part_claimed(const struct store *store, int part, int run);
-/* Is node part's there? */
-bool set_has(const struct store *store, int part, struct generation g);
+/* Is node part's there? 1, 0, or -1. */
+int set_has(const struct store *store, int part, struct generation g, struct err *e);
 
 #define GENERATION_NAME_MAX 31
 /* "<number>-<run>": how its files' names begin. */
@@ -305,7 +307,8 @@ struct manifest {
 	size_t pmi_count;
 	struct manifest_process *processes;
 	size_t process_count;
-	bool ended; /* the program was gone when this was complete */
+	bool ended; /* the program was gone when this was complete; of a part of a set
+		     * only a loaded one tells */
 	uint32_t origin; /* job that it was adopted from; 0 its own */
 	struct manifest_file *files;
 	size_t file_count;
@@ -363,6 +366,9 @@ int generation_take_file(const struct store *store, struct generation g,
 int file_check(int fd, const struct manifest_file *f, struct err *e);
 /* Takes those files away again: m is not published. */
 void generation_drop_files(const struct store *store, const struct manifest *m);
+/* Of a part of a set, which was published before that was known: the program is gone,
+ * and has written nothing after it. Failing to say so is safe. */
+void generation_mark_ended(const struct store *store, struct generation g);
 /* A published one is not there any more; its other files are the caller's. */
 int generation_withdraw(const struct store *store, struct generation g,
 			struct err *e);
@@ -642,6 +648,8 @@ int64_t output_copy(int log, int fd, int64_t from, uint32_t job,
 		    struct err *e);
 /* Takes slurmstepd's lines out of buf; returns what is left of size. */
 size_t output_strip(char *buf, size_t size, uint32_t job);
+/* Cuts off what is behind the first length bytes of the log, which must be there. */
+int output_cut(int log, int64_t length, struct err *e);
 /* Writes the first length bytes of the log to fd. */
 int output_replay(int log, int64_t length, int fd, struct err *e);
 

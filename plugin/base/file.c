@@ -167,6 +167,7 @@ int dir_private(int dirfd, const char *name, bool make, struct err *e)
 		return err_sys(e, "cannot open directory %s", name);
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, "cannot look at directory %s", name);
+	errno = EPERM;
 	if (st.st_uid != geteuid())
 		return err_set(e, "directory %s belongs to user id %u, not to %u",
 			       name, st.st_uid, geteuid());

@@ -17,10 +17,12 @@ int meta_write(int dir, struct image_set *set, const void *data, size_t size,
 	       struct err *e)
 {
 	size_t room = ZSTD_compressBound(size), n;
-	cleanup_free void *out = malloc(room);
+	cleanup_free void *out = NULL;
 	cleanup_fd int fd = -1;
 
-	if (!out)
+	if (room > META_MAX)
+		return err_set(e, "%s would be larger than it may be", set->meta);
+	if (!(out = malloc(room)))
 		return err_set(e, "no memory for %s", set->meta);
 	n = ZSTD_compress(out, room, data, size, LEVEL);
 	if (ZSTD_isError(n))

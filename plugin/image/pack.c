@@ -33,29 +33,40 @@ struct pack_writer {
 	struct sha256 *index;
 };
 
+/* Where the kernel or the file system knows nothing of it, fsync does it all. */
+static int sync_range(const struct pack_writer *p, uint64_t from, uint64_t to,
+		      unsigned flags, struct err *e)
+{
+	if (sync_file_range(p->fd, (off_t)from, (off_t)(to - from), flags) == 0 ||
+	    errno == ENOSYS || errno == EINVAL || errno == ESPIPE)
+		return 0;
+	return err_sys(e, "cannot write %s", p->name);
+}
+
 /*
  * Sends what is new on to the disk, and waits for what was sent before: little
  * is left for fsync to do, little memory is dirty, and how fast the disk is can
- * be told. An error will be told by fsync.
+ * be told. The kernel tells an error once: what this hears of, fsync does not.
  */
-static void send_on(struct pack_writer *p)
+static int send_on(struct pack_writer *p, struct err *e)
 {
 	int64_t now;
 
-	if (p->sent > p->waited)
-		sync_file_range(p->fd, (off_t)p->waited,
-				(off_t)(p->sent - p->waited),
-				SYNC_FILE_RANGE_WAIT_BEFORE |
-					SYNC_FILE_RANGE_WRITE |
-					SYNC_FILE_RANGE_WAIT_AFTER);
+	if (p->sent > p->waited &&
+	    sync_range(p, p->waited, p->sent,
+		       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+			       SYNC_FILE_RANGE_WAIT_AFTER,
+		       e) < 0)
+		return -1;
 	p->waited = p->sent;
-	sync_file_range(p->fd, (off_t)p->sent, (off_t)(p->flushed - p->sent),
-			SYNC_FILE_RANGE_WRITE);
+	if (sync_range(p, p->sent, p->flushed, SYNC_FILE_RANGE_WRITE, e) < 0)
+		return -1;
 	p->sent = p->flushed;
 	now = clock_ns(CLOCK_MONOTONIC);
 	p->ns = (double)(p->busy + now - p->began) / (double)SEND_SIZE;
 	p->busy = 0;
 	p->began = now;
+	return 0;
 }
 
 static int write_out(struct pack_writer *p, struct err *e)
@@ -75,8 +86,8 @@ static int write_out(struct pack_writer *p, struct err *e)
 	}
 	p->flushed += p->fill;
 	p->fill = 0;
-	if (p->flushed - p->sent >= SEND_SIZE)
-		send_on(p);
+	if (p->flushed - p->sent >= SEND_SIZE && send_on(p, e) < 0)
+		return -1;
 	p->busy += clock_ns(CLOCK_MONOTONIC) - p->began;
 	return 0;
 }

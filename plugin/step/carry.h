@@ -29,7 +29,8 @@ enum carry_kind {
 	CARRY_DIR = 'd',
 	CARRY_FILE = 'f',
 	CARRY_OPEN = 'o', /* a file that the manifest has among its files: it is
-			   * left to rewind.c, or it is Slurm's output */
+			   * left to rewind.c, or it is Slurm's output; or what does not
+			   * travel: it stays as it is, with all in it */
 	CARRY_NAME = 'h', /* one more name of the file `to` */
 	CARRY_LINK = 'l', /* a symbolic link to `to` */
 	CARRY_FIFO = 'p'

@@ -426,13 +426,15 @@ static int open_places(struct carried *c, struct err *e)
 
 static int compare(const void *a, const void *b)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	const struct carry_entry *const *x = a, *const *y = b;
+
+	return strcmp((*x)->path, (*y)->path);
 }
 
 struct others {
 	struct carried *c;
 	size_t place;
-	char **names; /* sorted: what the list has */
+	const struct carry_entry **list; /* sorted by their names: what there was */
 	size_t count;
 	char path[PATH_MAX], mine[64];
 	struct err *e;
@@ -451,7 +453,8 @@ static int clear(struct others *o, int fd)
 	}
 	while (rc == 0 && (entry = readdir(dir))) {
 		const char *name = entry->d_name;
-		char *at = o->path;
+		const struct carry_entry named = { .path = o->path };
+		const struct carry_entry *at = &named, **had;
 		struct stat st;
 		int sub;
 
@@ -464,11 +467,13 @@ static int clear(struct others *o, int fd)
 			continue;
 		snprintf(o->path + was, sizeof(o->path) - was, "%s%s", was ? "/" : "",
 			 name);
-		if (!bsearch(&at, o->names, o->count, sizeof(at), compare)) {
+		had = bsearch(&at, o->list, o->count,
+			      sizeof(const struct carry_entry *), compare);
+		if (!had) {
 			rc = carry_move_aside(&o->c->acts, o->c->places[o->place].in,
 					      dirfd(dir), o->path,
 					o->path + was + (was > 0), o->e);
-		} else if (S_ISDIR(st.st_mode) &&
+		} else if ((*had)->kind == CARRY_DIR &&
 			   (sub = openat(dirfd(dir), name,
 					 O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 						 O_CLOEXEC)) >= 0) {
@@ -487,20 +492,20 @@ static int clear_place(struct carried *c, size_t place, struct err *e)
 	struct others o = { .c = c, .place = place, .e = e };
 	int fd, rc;
 
-	o.names = calloc(p->end - p->begin + 1, sizeof(*o.names));
+	o.list = calloc(p->end - p->begin + 1, sizeof(const struct carry_entry *));
 	fd = openat(p->root.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (!o.names || fd < 0) {
-		free(o.names);
+	if (!o.list || fd < 0) {
+		free(o.list);
 		close_fd(&fd);
 		return err_set(e, "no memory for the carried directories");
 	}
 	for (size_t i = p->begin + 1; i < p->end; i++)
-		o.names[o.count++] = c->list.list[i].path;
-	qsort(o.names, o.count, sizeof(*o.names), compare);
+		o.list[o.count++] = &c->list.list[i];
+	qsort(o.list, o.count, sizeof(const struct carry_entry *), compare);
 	snprintf(o.mine, sizeof(o.mine), CARRY_ASIDE "%u.%d", c->step->spec.job,
 		 c->step->spec.restart);
 	rc = clear(&o, fd);
-	free(o.names);
+	free(o.list);
 	return rc < 0 ? err_context(e, "carry=%.300s", p->root.path) : 0;
 }
 

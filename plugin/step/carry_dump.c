@@ -65,6 +65,15 @@ static int put(struct walk *w, const struct carry_entry *entry)
 	return 0;
 }
 
+/* It stays as it is where it is, and what is in it. */
+static int leave_there(struct walk *w, enum left_out why)
+{
+	const struct carry_entry entry = { .kind = CARRY_OPEN, .path = w->path };
+
+	leave_out(w, why);
+	return put(w, &entry);
+}
+
 static struct carry_entry entry_of(struct walk *w, enum carry_kind kind,
 				   const struct stat *st)
 {
@@ -194,10 +203,8 @@ static int look_at_content(struct walk *w, int dir, const char *name,
 	if (w->writer) {
 		fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (fd < 0 || fstat(fd, &opened) < 0 || !S_ISREG(opened.st_mode) ||
-		    opened.st_ino != st->st_ino) {
-			leave_out(w, UNREADABLE);
-			return 0;
-		}
+		    opened.st_ino != st->st_ino)
+			return leave_there(w, UNREADABLE);
 		if (put_extents(w, fd, &entry) < 0) {
 			free(entry.extents);
 			return -1;
@@ -239,16 +246,13 @@ static int look_at_directory(struct walk *w, int dir, const char *name,
 	const struct carry_entry entry = entry_of(w, CARRY_DIR, st);
 	int fd;
 
-	if (st->st_dev != w->root->dev) {
-		leave_out(w, MOUNTS);
-		return 0;
-	}
+	if (st->st_dev != w->root->dev)
+		return leave_there(w, MOUNTS);
+	if (depth >= DEEP)
+		return leave_there(w, DEEPER);
 	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || depth >= DEEP) {
-		leave_out(w, fd < 0 ? UNREADABLE : DEEPER);
-		close_fd(&fd);
-		return 0;
-	}
+	if (fd < 0)
+		return leave_there(w, UNREADABLE);
 	if (put(w, &entry) < 0) {
 		close(fd);
 		return -1;
@@ -263,10 +267,8 @@ static int look_at_link(struct walk *w, int dir, const char *name,
 	char to[PATH_MAX];
 	ssize_t n = readlinkat(dir, name, to, sizeof(to));
 
-	if (n <= 0 || n == sizeof(to)) {
-		leave_out(w, UNREADABLE);
-		return 0;
-	}
+	if (n <= 0 || n == sizeof(to))
+		return leave_there(w, UNREADABLE);
 	to[n] = '\0';
 	entry.to = to;
 	return put(w, &entry);
@@ -278,7 +280,7 @@ static int look_at(struct walk *w, int dir, const char *name, int depth)
 	struct stat st;
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return 0; /* gone */
+		return errno == ENOENT ? 0 : leave_there(w, UNREADABLE);
 	if (st.st_uid != geteuid()) {
 		leave_out(w, OTHERS);
 		return 0;
@@ -294,8 +296,7 @@ static int look_at(struct walk *w, int dir, const char *name, int depth)
 		entry = entry_of(w, CARRY_FIFO, &st);
 		return put(w, &entry);
 	default:
-		leave_out(w, S_ISSOCK(st.st_mode) ? SOCKETS : DEVICES);
-		return 0;
+		return leave_there(w, S_ISSOCK(st.st_mode) ? SOCKETS : DEVICES);
 	}
 }
 
@@ -311,7 +312,7 @@ static int look_through(struct walk *w, int fd, int depth)
 		close(fd);
 		return err_sys(w->e, "%.200s/%.200s", w->root->path, w->path);
 	}
-	while (rc == 0 && (entry = readdir(dir))) {
+	while (rc == 0 && (errno = 0, entry = readdir(dir))) {
 		const char *name = entry->d_name;
 		size_t n = strlen(name);
 
@@ -327,6 +328,9 @@ static int look_through(struct walk *w, int fd, int depth)
 		rc = look_at(w, dirfd(dir), name, depth);
 		w->path[was] = '\0';
 	}
+	if (rc == 0 && errno)
+		rc = err_sys(w->e, "cannot read %.200s/%.200s", w->root->path,
+			     w->path);
 	closedir(dir);
 	return rc;
 }

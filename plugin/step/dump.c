@@ -43,6 +43,8 @@ struct saving {
 	int64_t start, still; /* ns; the second: when criu began to freeze it */
 	int64_t at_us; /* the same, since 1970 */
 	bool committed, published;
+	int settled; /* whether the program ends with it: what writes it has said so, or
+		      * the deadline that not; of two threads the first; atomic */
 	/* Of a set: */
 	bool ordered; /* the first node has told the others, or this one was told */
 	int word; /* this node has given its word, that it has its part or not: of two
@@ -156,12 +158,24 @@ static bool is_set(const struct saving *s)
 	return s->step->spec.nodes > 1;
 }
 
-static bool give_word(struct saving *s)
+/* Of two threads the first may. */
+static bool is_first(int *word)
 {
 	int none = 0;
 
-	return __atomic_compare_exchange_n(&s->word, &none, 1, false,
+	return __atomic_compare_exchange_n(word, &none, 1, false,
 					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static bool give_word(struct saving *s)
+{
+	return is_first(&s->word);
+}
+
+/* The program ends with it, and is not let go any more. */
+static bool settle_end(struct saving *s)
+{
+	return s->order.end && is_first(&s->settled);
 }
 
 /* Which generation it is: the first node says so to all. */
@@ -320,6 +334,8 @@ static int count_files(struct saving *s, struct err *e)
 
 static int publish(struct saving *s, struct err *e)
 {
+	/* Of a set that is known when it is whole. */
+	s->m.ended = !is_set(s) && settle_end(s);
 	s->m.dump_us = (clock_ns(CLOCK_MONOTONIC) - s->start) / 1000;
 	return generation_publish(&s->step->store, &s->m, e);
 }
@@ -336,7 +352,7 @@ static void note(const struct saving *s)
 			    .frozen_us = s->m.frozen_us,
 			    .resident = s->m.resident + s->all_resident,
 			    .stored = (int64_t)s->m.set.stored + s->all_stored,
-			    .end = s->order.end,
+			    .end = s->m.ended,
 			    .count = 1 };
 	uint64_t taken, stored;
 
@@ -364,6 +380,11 @@ static int finish(struct saving *s, struct err *e)
 		return -1;
 	}
 	s->published = true;
+	if (is_set(s) && settle_end(s)) {
+		s->m.ended = true;
+		generation_mark_ended(&s->step->store,
+				      (struct generation){ s->m.generation, s->m.run });
+	}
 	s->step->last = (struct cost){ .us = s->m.dump_us,
 				       .resident = s->m.resident + s->all_resident,
 				       .carried = s->step->carried,
@@ -410,8 +431,18 @@ static int start_beside(struct saving *s, struct err *e)
 	return -1;
 }
 
+static int join_beside(struct saving *s, struct err *e)
+{
+	pthread_join(s->thread, NULL);
+	close(s->done);
+	s->done = -1;
+	*e = s->e;
+	return s->result;
+}
+
 /* A store may hang, in fsync most of all: then the program goes on, and so does
- * the thread, as long as Slurm lets it. */
+ * the thread, as long as Slurm lets it. But not when what is published this moment
+ * says that the program wrote nothing after it. */
 static int finish_in_time(struct saving *s, struct err *e)
 {
 	int64_t left;
@@ -423,14 +454,11 @@ static int finish_in_time(struct saving *s, struct err *e)
 	while ((left = deadline_left(&s->deadline)) > 0) {
 		struct pollfd p = { .fd = s->done, .events = POLLIN };
 
-		if (poll(&p, 1, (int)((left + 999999) / 1000000)) <= 0)
-			continue;
-		pthread_join(s->thread, NULL);
-		close(s->done);
-		s->done = -1;
-		*e = s->e;
-		return s->result;
+		if (poll(&p, 1, (int)((left + 999999) / 1000000)) > 0)
+			return join_beside(s, e);
 	}
+	if (!settle_end(s))
+		return join_beside(s, e);
 	s->late = true;
 	return err_set(e, "the time is over");
 }

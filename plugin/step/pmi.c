@@ -83,9 +83,12 @@ static void begin_request(struct pmi_link *l)
 		free(l->said[--l->count].text);
 	for (size_t i = 0; i < l->count; i++)
 		all += l->said[i].size;
+	l->broken |= all > SAID_MAX || l->count == MANIFEST_REQUESTS_MAX;
+	if (l->broken)
+		return;
 	more = realloc(l->said, (l->count + 1) * sizeof(*more));
-	l->broken |= !more || all > SAID_MAX;
-	if (!more || l->broken)
+	l->broken = !more;
+	if (!more)
 		return;
 	l->said = more;
 	l->said[l->count++] = (struct manifest_request){ NULL, 0 };

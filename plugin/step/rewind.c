@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ struct change {
 	enum rewind_action action;
 	const char *why;
 	struct file_now now;
-	bool done;
+	bool done; /* something of it; what has failed before that is not undone */
 	ino_t inode; /* of what had the name */
 	mode_t was; /* of a directory that was there; 0: it was made */
 	int64_t taken; /* bytes that lie in `side` now */
@@ -114,13 +115,21 @@ static int open_side(struct rewind *r, const char *path, int mode,
 		     char *side, size_t size, struct err *e)
 {
 	const struct spec *spec = &r->step->spec;
+	const char *name = strrchr(path, '/');
+	size_t all = strlen(path), own = strlen(name ? name + 1 : path);
 
 	for (int n = 1; n < 1000; n++) {
+		char end[64];
+		size_t more = (size_t)snprintf(end, sizeof(end),
+					       n > 1 ? ".sckpt-cut.%u.%d.%d" :
+						       ".sckpt-cut.%u.%d",
+					       spec->job, spec->restart, n);
+		/* A long name has no room for that. */
+		size_t over = own + more > NAME_MAX ? own + more - NAME_MAX : 0;
 		int fd;
 
-		if ((size_t)snprintf(side, size, n > 1 ? "%s.sckpt-cut.%u.%d.%d" :
-							 "%s.sckpt-cut.%u.%d",
-				     path, spec->job, spec->restart, n) >= size)
+		if ((size_t)snprintf(side, size, "%.*s%s", (int)(all - over), path,
+				     end) >= size)
 			break;
 		fd = open(side, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 			  0600);
@@ -223,6 +232,7 @@ static int bring(struct rewind *r, const struct manifest_file *f,
 	if (from < 0)
 		return -1;
 	if (c->now.there) {
+		c->done = true;
 		if ((fd = open_to_change(f->path, e)) < 0 ||
 		    (c->now.size &&
 		     keep_beside(r, c, f->path, fd, 0, e) < 0))
@@ -232,6 +242,7 @@ static int bring(struct rewind *r, const struct manifest_file *f,
 					   O_CLOEXEC, (mode_t)f->mode & 0777);
 		if (fd < 0)
 			return err_sys(e, "cannot make it");
+		c->done = true;
 		fchmod(fd, (mode_t)f->mode & 0777);
 	}
 	if (put_content(from, f->size, fd, e) < 0)
@@ -256,6 +267,7 @@ static int move_away(struct rewind *r, const struct manifest_file *f,
 		return -1;
 	}
 	c->taken = size;
+	c->done = true;
 	return 0;
 }
 
@@ -284,10 +296,10 @@ static int name_again(struct rewind *r, const struct manifest_file *f,
 		if (move_away(r, f, c, is.st_size, e) < 0)
 			return -1;
 	}
+	if (link(first, f->path) < 0)
+		return err_sys(e, "cannot make it a name of %.400s", first);
 	c->done = true;
-	return link(first, f->path) < 0 ?
-		       err_sys(e, "cannot make it a name of %.400s", first) :
-		       0;
+	return 0;
 }
 
 static int change(struct rewind *r, size_t i, struct err *e)
@@ -308,10 +320,8 @@ static int change(struct rewind *r, size_t i, struct err *e)
 		c->done = true;
 		return cut(r, f, c, f->path, e);
 	case REWIND_BRING:
-		c->done = true;
 		return bring(r, f, c, e);
 	case REWIND_REPLACE:
-		c->done = true;
 		return replace(r, f, c, e);
 	default:
 		return 0;
@@ -323,7 +333,7 @@ static void undo(const struct manifest_file *f, struct change *c)
 	cleanup_fd int fd = -1, side = -1;
 
 	c->done = false;
-	if (f->name_of) {
+	if (f->name_of || c->action == REWIND_REPLACE) {
 		unlink(f->path);
 		if (*c->side)
 			rename(c->side, f->path);
@@ -334,12 +344,6 @@ static void undo(const struct manifest_file *f, struct change *c)
 			chmod(f->path, c->was & 07777);
 		else
 			remove(f->path);
-		return;
-	}
-	if (c->action == REWIND_REPLACE) {
-		unlink(f->path);
-		if (*c->side)
-			rename(c->side, f->path);
 		return;
 	}
 	if (!*c->side) {

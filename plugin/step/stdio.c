@@ -233,17 +233,25 @@ static void keep(struct stdio *io, const struct std_stream *s)
 	const char *data = s->framed ? s->raw : s->buf;
 	struct err e = { "" };
 
-	if (s->output < 0 || io->logs[s->output] < 0)
+	if (s->output < 0 || io->logs[s->output] < 0 || io->unkept)
 		return;
 	if (file_write(io->logs[s->output], data, s->filled, &e) < 0 ||
 	    (io->ordered &&
 	     file_write(io->logs[ORDER],
 			&(struct said){ (uint32_t)s->output, (uint32_t)s->filled },
 			sizeof(struct said), &e) < 0)) {
-		/* The step goes on; a later restore tells what is missing. */
+		/* The step goes on, and is not saved any more. */
 		io->log_error = e;
-		close_fd(&io->logs[s->output]);
+		__atomic_store_n(&io->unkept, true, __ATOMIC_RELEASE);
 	}
+}
+
+static int is_kept(const struct stdio *io, struct err *e)
+{
+	if (!__atomic_load_n(&io->unkept, __ATOMIC_ACQUIRE))
+		return 0;
+	*e = io->log_error;
+	return err_context(e, "the program's output could not be kept");
 }
 
 /* End of input is the program's to see, but how much of it is unread must be
@@ -494,10 +502,8 @@ int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
 			to->position = at > 0 ? at : 0;
 		}
 	}
-	if (*io->log_error.text) {
-		*e = io->log_error;
-		return err_context(e, "the program's output could not be kept");
-	}
+	if (is_kept(io, e) < 0)
+		return -1;
 	if (io->ordered) {
 		off_t end = lseek(io->logs[ORDER], 0, SEEK_END);
 
@@ -539,7 +545,8 @@ int stdio_sync(const struct stdio *io, struct err *e)
 	for (int i = 0; i < io->count; i++)
 		if (io->logs[i] >= 0 && fsync(io->logs[i]) < 0)
 			return err_sys(e, "cannot keep the program's output");
-	return 0;
+	/* A write meanwhile may have been told of an error that fsync is not told again. */
+	return is_kept(io, e);
 }
 
 /* ---- at a restore ------------------------------------------------------ */
@@ -683,9 +690,21 @@ int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
 					fill_file(s, log, length, false, e);
 }
 
+static bool has_log(const struct stdio *io, const struct manifest *m, int i)
+{
+	return m->streams[i].output == i &&
+	       (i == ORDER ? io->ordered : io->s[i].output == i) && io->logs[i] >= 0;
+}
+
 int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 		 struct err *e)
 {
+	/* What an abandoned run wrote after this generation; all of them before a word is
+	 * said. */
+	for (int i = 0; i < io->count; i++)
+		if (has_log(io, m, i) &&
+		    output_cut(io->logs[i], m->streams[i].length, e) < 0)
+			return -1;
 	for (int i = 0; i < io->count; i++) {
 		const struct manifest_stream *was = &m->streams[i];
 		struct std_stream *s = &io->s[i];
@@ -698,10 +717,7 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 				return err_sys(e, "cannot go on in the input file");
 			continue;
 		}
-		log = s->output == i && was->output == i ? io->logs[i] : -1;
-		/* What an abandoned run wrote after this generation. */
-		if (log >= 0 && ftruncate(log, was->length) < 0)
-			return err_sys(e, "cannot bring back the program's output");
+		log = has_log(io, m, i) ? io->logs[i] : -1;
 		if (s->kind == STREAM_PIPE && log >= 0 && !io->ordered &&
 		    recall_pipe(io, s, log, was->length, e) < 0)
 			return -1;
@@ -714,9 +730,5 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 		if (s->kind == STREAM_FILE && s->program >= 0)
 			lseek(s->program, 0, SEEK_END);
 	}
-	if (!io->ordered || m->streams[ORDER].output != ORDER)
-		return 0;
-	if (ftruncate(io->logs[ORDER], m->streams[ORDER].length) < 0)
-		return err_sys(e, "cannot bring back the program's output");
-	return recall_in_order(io, m, e);
+	return has_log(io, m, ORDER) ? recall_in_order(io, m, e) : 0;
 }

@@ -57,7 +57,8 @@ struct stdio {
 	bool ordered; /* what several tasks say keeps its order */
 	int turn; /* then: whose words slurmstepd has not all taken; -1 nobody's */
 	unsigned next; /* who is asked next */
-	struct err log_error; /* why output is not kept; "" when it is */
+	bool unkept; /* some output could not be kept, and none is from then on; atomic */
+	struct err log_error; /* then: why */
 	bool append;
 	uint32_t job, token;
 	int part; /* of the step: this node's */

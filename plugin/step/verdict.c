@@ -55,6 +55,8 @@ static int same_shape(const struct supervisor *s, const struct store *store,
 
 	if (!verdict->resume || nodes == s->spec.nodes)
 		return 0;
+	if (nodes < 0)
+		return err_sys(e, "cannot tell how many nodes %s is of", store->path);
 	return err_set(e, "its checkpoints are of a step on %d node%s, and it is started on %d: ask for the same number of nodes and tasks",
 		       nodes, nodes > 1 ? "s" : "", s->spec.nodes);
 }

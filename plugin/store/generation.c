@@ -88,8 +88,8 @@ static int keep_common(const struct store *store, int part,
 	struct store at;
 	int n = 0, has;
 
-	if (part_open(store, part, false, &at, NULL) < 0)
-		return 0;
+	if (part_open(store, part, false, &at, e) < 0)
+		return errno == ENOENT ? 0 : err_context(e, "node %d of the step", part);
 	has = store_published(&at, &there, e);
 	store_close(&at);
 	if (has < 0)
@@ -106,8 +106,12 @@ static int keep_common(const struct store *store, int part,
 int store_generations(const struct store *store, struct generation **list,
 		      struct err *e)
 {
-	int nodes = store_nodes(store), count = store_published(store, list, e);
+	int nodes = store_nodes(store), count;
 
+	*list = NULL;
+	if (nodes < 0)
+		return err_sys(e, "cannot tell how many nodes %s is of", store->path);
+	count = store_published(store, list, e);
 	for (int i = 1; i < nodes && count > 0; i++)
 		count = keep_common(store, i, *list, count, e);
 	return count;
@@ -261,6 +265,20 @@ static int still_there(const struct store *store, const struct manifest *m,
 	return rc;
 }
 
+/* One that nobody can read would push out those that can be. */
+static int is_readable(const char *text, struct err *e)
+{
+	struct manifest back;
+
+	if (strlen(text) > MANIFEST_MAX)
+		return err_set(e, "its manifest would be larger than %d MiB",
+			       MANIFEST_MAX >> 20);
+	if (manifest_parse(text, &back, e) < 0)
+		return err_context(e, "it could not be read again");
+	manifest_free(&back);
+	return 0;
+}
+
 int generation_publish(const struct store *store, const struct manifest *m,
 		       struct err *e)
 {
@@ -269,7 +287,7 @@ int generation_publish(const struct store *store, const struct manifest *m,
 	cleanup_free char *seal = NULL;
 	char json[48], sealed[48];
 
-	if (!text || !(seal = seal_make(text, strlen(text), e)))
+	if (!text || is_readable(text, e) < 0 || !(seal = seal_make(text, strlen(text), e)))
 		return -1;
 	file_name(g, "json", json);
 	file_name(g, "seal", sealed);
@@ -295,6 +313,14 @@ undo:
 	unlinkat(store->dir, json, 0);
 	unlinkat(store->dir, sealed, 0);
 	return -1;
+}
+
+void generation_mark_ended(const struct store *store, struct generation g)
+{
+	char name[48];
+
+	file_name(g, "ended", name);
+	dir_write(store, name, "", false, NULL);
 }
 
 int generation_withdraw(const struct store *store, struct generation g,
@@ -372,5 +398,7 @@ int generation_load(const struct store *store, struct generation g, uid_t uid,
 		manifest_free(m);
 		return -1;
 	}
+	file_name(g, "ended", name);
+	m->ended |= faccessat(store->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 	return 0;
 }

@@ -117,17 +117,36 @@ int64_t output_copy(int log, int fd, int64_t from, uint32_t job, struct err *e)
 	return at - from;
 }
 
+static int is_whole(int log, int64_t length, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(log, &st) < 0)
+		return err_sys(e, "cannot bring back the program's output");
+	return st.st_size < length ?
+		       err_set(e, "of the program's output only %jd of %jd bytes are in the store",
+			       (intmax_t)st.st_size, (intmax_t)length) :
+		       0;
+}
+
+int output_cut(int log, int64_t length, struct err *e)
+{
+	if (is_whole(log, length, e) < 0)
+		return -1;
+	return ftruncate(log, length) < 0 ?
+		       err_sys(e, "cannot bring back the program's output") :
+		       0;
+}
+
 int output_replay(int log, int64_t length, int fd, struct err *e)
 {
 	cleanup_free char *buf = malloc(BLOCK);
-	struct stat st;
 	int64_t at = 0;
 
-	if (!buf || fstat(log, &st) < 0)
+	if (!buf)
 		return err_sys(e, "cannot bring back the program's output");
-	if (st.st_size < length)
-		return err_set(e, "of the program's output only %jd of %jd bytes are in the store",
-			       (intmax_t)st.st_size, (intmax_t)length);
+	if (is_whole(log, length, e) < 0)
+		return -1;
 	while (at < length) {
 		size_t want = length - at < BLOCK ? (size_t)(length - at) :
 						    BLOCK;

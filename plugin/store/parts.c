@@ -26,10 +26,12 @@ int store_nodes(const struct store *store)
 	cleanup_free char *text = NULL;
 	int nodes;
 
-	if (file_read(store->dir, NODES, 32, &text, NULL) <= 0)
-		return 1;
+	errno = 0;
+	if (file_read(store->dir, NODES, 32, &text, NULL) < 0)
+		return errno == ENOENT ? 1 : -1;
 	nodes = atoi(text);
-	return nodes < 1 || nodes > NODES_MAX ? 1 : nodes;
+	errno = EBADMSG;
+	return nodes < 1 || nodes > NODES_MAX ? -1 : nodes;
 }
 
 int store_note_nodes(const struct store *store, int nodes, struct err *e)
@@ -65,14 +67,18 @@ int part_open(const struct store *store, int part, bool make, struct store *at,
 	return at->dir < 0 ? -1 : 0;
 }
 
-static bool is_there(const struct store *store, int part, const char *file)
+/* 1, 0, or -1. */
+static int is_there(const struct store *store, int part, const char *file,
+		    struct err *e)
 {
 	char name[80], dir[24] = "";
 
 	if (part)
 		part_name(part, dir);
 	snprintf(name, sizeof(name), "%s%s%s", dir, part ? "/" : "", file);
-	return faccessat(store->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	if (faccessat(store->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : err_sys(e, "%s/%s", store->path, name);
 }
 
 bool part_claimed(const struct store *store, int part, int run)
@@ -80,15 +86,15 @@ bool part_claimed(const struct store *store, int part, int run)
 	char name[32];
 
 	snprintf(name, sizeof(name), "claim.%d", run);
-	return is_there(store, part, name);
+	return is_there(store, part, name, NULL) != 0;
 }
 
-bool set_has(const struct store *store, int part, struct generation g)
+int set_has(const struct store *store, int part, struct generation g, struct err *e)
 {
 	char name[48];
 
 	snprintf(name, sizeof(name), "%d-%d.json", g.number, g.run);
-	return is_there(store, part, name);
+	return is_there(store, part, name, e);
 }
 
 /* "n1,n2,n3,+" */

@@ -90,12 +90,14 @@ static int drop_unused(const char *name, void *arg)
 
 	if (!dir_split(name, &g, &rest) || g.number > s->newest || !ending)
 		return 0;
-	if (!strcmp(ending, ".seal")) {
+	if (!strcmp(ending, ".seal") || !strcmp(ending, ".ended")) {
 		char json[48];
 
 		snprintf(json, sizeof(json), "%d-%d.json", g.number, g.run);
 		if (faccessat(s->store->dir, json, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 			return 0;
+		if (errno != ENOENT)
+			return err_sys(s->e, "%s/%s", s->store->path, json);
 	} else if ((strcmp(ending, ".pack") && strcmp(ending, ".meta") &&
 		    strcmp(ending, ".file")) ||
 		   has_name(&s->used, name)) {
@@ -143,6 +145,8 @@ int generation_remove(const struct store *store, struct generation g,
 {
 	int nodes = store_nodes(store), rc;
 
+	if (nodes < 0)
+		return err_sys(e, "cannot tell how many nodes %s is of", store->path);
 	if (forget_manifest(store, g, e) < 0)
 		return -1;
 	rc = settle(store, e);
@@ -193,9 +197,11 @@ int part_retain(const struct store *store, const struct store *first,
 	if (count < 0)
 		return -1;
 	for (int i = 0; i < count; i++) {
-		if (set_has(first, 0, list[i]))
+		int has = set_has(first, 0, list[i], e);
+
+		if (has > 0)
 			continue;
-		if (forget_manifest(store, list[i], e) < 0)
+		if (has < 0 || forget_manifest(store, list[i], e) < 0)
 			return -1;
 		removed++;
 	}

@@ -336,7 +336,7 @@ static int remove_step(const struct spec *spec, int job, struct err *e)
 
 	store_close(&store);
 	snprintf(name, sizeof(name), "%s", spec->step);
-	if (nodes > 1 && set_aside(spec, job, name, e) < 0)
+	if (nodes != 1 && set_aside(spec, job, name, e) < 0)
 		return -1;
 	return tree_remove(job, name, e);
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """KillWait is all the time that a dump has."""
+import contextlib
 import time
 
 from conftest import until
@@ -32,6 +33,41 @@ def test_given_up(cluster):
     assert job.verify() == ["1-0 whole"]
     assert job.wait_end() == ["COMPLETED"]
     assert f"line 150" in job.text()
+
+
+@contextlib.contextmanager
+def kill_wait(cluster, seconds):
+    def put(was, now):
+        cluster.ctl(f"sed -i 's/^KillWait={was}$/KillWait={now}/' /etc/slurm/slurm.conf; "
+                    "scontrol reconfigure", user="root")
+
+    put(10, seconds)
+    yield
+    put(seconds, 10)
+
+
+def test_whole_too_late(cluster):
+    """The dump is given up and is whole before Slurm kills the job: the job goes on from
+    it, and the checkpoint knows that the program ran on after it."""
+    script = cluster.script(
+        "job.sh", "exec 3>>log\ntrap 'echo told >&3' TERM\n"
+        "for i in $(seq 150); do echo line $i >&3; echo $i; sleep 0.1; done\n")
+    home = cluster.home()
+    with kill_wait(cluster, 30):
+        job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
+        job.wait_output("^10$")
+        meta = f"/home/user1/.sckpt/test/{job.number}/batch/1-0.meta"
+        # 26.5 of the 30 s are the dump's.
+        with injected(cluster, job, "fsync:delay_enter=27500000:when=1", f"-P {meta}"):
+            cluster.ctl(f"scontrol requeue {job.number}")
+            until("its handler", lambda: "told" in (home / "log").read_text(), 40)
+            until("the checkpoint", lambda: job.generations() == [1], 10)
+    assert job.manifest()["ended"] is False
+    assert job.wait_end() == ["COMPLETED"]
+    assert "came too late is whole now" in (home / "err").read_text()
+    assert "restored from checkpoint 1" in (home / "err").read_text()
+    assert (home / "log").read_text() == "".join(f"line {i}\n" for i in range(1, 151))
+    assert "told" in (home / f"log.sckpt-cut.{job.number}.1").read_text()
 
 
 def test_warned(cluster):

@@ -86,6 +86,9 @@ def test_preempted(cluster, protected):
     manifest = job.manifest(step)
     assert (manifest["nodes"], manifest["part"], manifest["reason"]) == (2, 0, "preemption")
     assert parts(job, step)[0] == parts(job, step)[1] == {(1, 0)}
+    # That the programs were gone with it was known when the set was whole.
+    assert not manifest["ended"]
+    assert all((job.store(step) / d / "1-0.ended").exists() for d in (".", "node.1"))
     assert job.wait_end() == ["COMPLETED"]
     for rank in range(4):
         assert lines(job.text(), rank) == expect(rank, 90)

@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What becomes of a file at a restore: every row of the decision. */
+/* What becomes of a file at a restore: every row of the decision, and what is undone when
+ * that fails. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "files.h"
 #include "unit.h"
 
@@ -180,6 +189,175 @@ static void removed_on_nfs(void **state)
 	assert_false(file_silly_renamed(""));
 }
 
+/* ---- changing one, and giving it up ------------------------------------------- */
+
+/* What rewind.c asks others for: here nobody has anything to say. */
+int64_t files_mtime(const struct stat *st)
+{
+	return st->st_mtim.tv_sec;
+}
+
+void files_shared(struct step *step, const struct manifest_file *f)
+{
+	(void)step;
+	(void)f;
+}
+
+int local_check(const struct manifest_file *f, struct err *e)
+{
+	(void)f;
+	(void)e;
+	return 0;
+}
+
+int local_make_name(const struct manifest_file *f, mode_t *was, struct err *e)
+{
+	(void)f;
+	(void)was;
+	return err_set(e, "not asked for");
+}
+
+int local_settle_name(const struct manifest_file *f, struct err *e)
+{
+	(void)f;
+	(void)e;
+	return 0;
+}
+
+void local_remove(int dir, const char *name)
+{
+	(void)dir;
+	(void)name;
+}
+
+void local_find_left(const struct step *step, const struct manifest *m,
+		     const ino_t inodes[], bool left[])
+{
+	(void)step;
+	(void)m;
+	(void)inodes;
+	(void)left;
+}
+
+void others_find(const struct step *step, const struct manifest *m, bool others[])
+{
+	(void)step;
+	(void)m;
+	(void)others;
+}
+
+void step_tell(const struct step *step, enum control_kind kind, const char *fmt, ...)
+{
+	(void)step;
+	(void)kind;
+	(void)fmt;
+}
+
+/* In place of the C library's. */
+static bool no_rename;
+
+int rename(const char *from, const char *to)
+{
+	errno = EIO;
+	return no_rename ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+static char top[] = "/tmp/sckpt-unit-XXXXXX";
+
+static void put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_int_equal(file_write(fd, text, strlen(text), NULL), 0);
+	close(fd);
+}
+
+static void assert_text(const char *path, const char *text)
+{
+	cleanup_free char *is = NULL;
+	struct err e = { "" };
+
+	if (file_read(AT_FDCWD, path, 100, &is, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_string_equal(is, text);
+}
+
+/* A file that only the node of the checkpoint had, and its copy in the store. */
+static void begin(struct step *step, struct manifest_file *f, char *path)
+{
+	char copy[100];
+
+	assert_non_null(mkdtemp(top));
+	*step = (struct step){ .spec = { .job = 7, .restart = 1 } };
+	step->store.dir = open(top, O_RDONLY | O_DIRECTORY);
+	*f = (struct manifest_file){ .path = path, .size = 3, .mode = 0600,
+				     .local = true, .digested = 3,
+				     .copy = "1-0.0.file" };
+	image_sha256("was", 3, f->sha256);
+	snprintf(copy, sizeof(copy), "%s/%s", top, f->copy);
+	put_text(copy, "was");
+}
+
+static void end(struct step *step)
+{
+	close(step->store.dir);
+	assert_int_equal(tree_remove(AT_FDCWD, top, NULL), 0);
+	memcpy(top + strlen(top) - 6, "XXXXXX", 6);
+}
+
+static void what_could_not_be_moved_stays(void **state)
+{
+	struct err e = { "" };
+	struct manifest_file f;
+	struct manifest m = { .files = &f, .file_count = 1 };
+	struct step step;
+	char path[100];
+
+	(void)state;
+	begin(&step, &f, path);
+	snprintf(path, sizeof(path), "%s/data", top);
+	put_text(path, "another's");
+	no_rename = true;
+	assert_null(rewind_begin(&step, &m, &e));
+	no_rename = false;
+	says(e, "cannot move away what is there");
+	assert_text(path, "another's");
+	/* It was not what it was taken for, and cannot be made. */
+	unlink(path);
+	assert_int_equal(symlink("elsewhere", path), 0);
+	assert_null(rewind_begin(&step, &m, &e));
+	says(e, "cannot make it");
+	assert_int_equal(unlink(path), 0);
+	end(&step);
+}
+
+static void the_longest_name(void **state)
+{
+	struct err e = { "" };
+	char path[400], side[400];
+	struct manifest_file f;
+	struct manifest m = { .files = &f, .file_count = 1 };
+	struct rewind *r;
+	struct step step;
+
+	(void)state;
+	begin(&step, &f, path);
+	snprintf(path, sizeof(path), "%s/%0*d", top, NAME_MAX, 0);
+	snprintf(side, sizeof(side), "%s/%0*d.sckpt-cut.7.1", top,
+		 NAME_MAX - (int)strlen(".sckpt-cut.7.1"), 0);
+	put_text(path, "another's");
+	r = rewind_begin(&step, &m, &e);
+	if (!r)
+		fail_msg("%s", e.text);
+	assert_text(path, "was");
+	assert_text(side, "another's");
+	rewind_undo(r);
+	assert_text(path, "another's");
+	assert_int_equal(access(side, F_OK), -1);
+	rewind_free(r);
+	end(&step);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +367,8 @@ int main(void)
 		cmocka_unit_test(written_from_its_begin),
 		cmocka_unit_test(in_place),
 		cmocka_unit_test(removed_on_nfs),
+		cmocka_unit_test(what_could_not_be_moved_stays),
+		cmocka_unit_test(the_longest_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

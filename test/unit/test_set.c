@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "image/meta.h"
 #include "images.h"
 
 #define PAGE ((size_t)IMAGE_PAGE)
@@ -14,6 +15,20 @@ static char top[] = "/tmp/sckpt-unit-XXXXXX";
 static int dir;
 static const struct image_options usual = { .threads = 2, .buffer = 4 << 20,
 					    .level = 1 };
+
+/* In place of the C library's: a disk that fails in the background. */
+static int sync_error, sync_flags;
+
+int sync_file_range(int fd, off_t offset, off_t count, unsigned flags)
+{
+	(void)fd;
+	(void)offset;
+	(void)count;
+	if (!sync_error || !(flags & (unsigned)sync_flags))
+		return 0;
+	errno = sync_error;
+	return -1;
+}
 
 static int setup(void **state)
 {
@@ -573,6 +588,46 @@ static void damage(void **state)
 
 #define SET_TEST(f) cmocka_unit_test_setup(f, empty)
 
+/* What the reader would refuse is not written. */
+static void larger_than_it_may_be(void **state)
+{
+	struct image_set set = { .meta = "1-0.meta" };
+	struct err e = { "" };
+
+	(void)state;
+	assert_int_equal(meta_write(dir, &set, "", META_MAX, &e), -1);
+	says(e, "1-0.meta would be larger than it may be");
+	assert_int_equal(files(), 0);
+}
+
+/* The kernel tells an error of the disk once: to whom waits for it first. */
+static void an_error_while_it_is_sent_on(void **state)
+{
+	static const struct image_options one = { .threads = 1, .buffer = 4 << 20 };
+	const int flags[] = { SYNC_FILE_RANGE_WRITE, SYNC_FILE_RANGE_WAIT_AFTER };
+	struct content c = content("pages-1.img", 32 * MIB);
+	struct image_set set;
+
+	(void)state;
+	fill_random(c.data, c.size, 3);
+	for (int i = 0; i < 2; i++) {
+		struct err e = { "" };
+
+		sync_flags = flags[i];
+		sync_error = EIO;
+		assert_int_equal(write_set(dir, "1-0", &one, NULL, &c, 1, &set, &e), -1);
+		says(e, "cannot write 1-0.");
+		says(e, strerror(EIO));
+		/* There is none there. */
+		sync_error = ENOSYS;
+		assert_int_equal(write_set(dir, "2-0", &one, NULL, &c, 1, &set, &e), 0);
+		remove_set(&set);
+		image_set_free(&set);
+	}
+	sync_error = 0;
+	free_contents(&c, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -586,6 +641,8 @@ int main(void)
 		SET_TEST(name_taken),
 		SET_TEST(cancel),
 		SET_TEST(damage),
+		SET_TEST(larger_than_it_may_be),
+		SET_TEST(an_error_while_it_is_sent_on),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "images.h"
@@ -18,6 +19,17 @@ static char top[] = "/tmp/sckpt-unit-XXXXXX";
 static struct spec spec = { .cluster = "lab", .step = "batch", .job = 7,
 			    .node = "n1" };
 static pid_t munged = -1;
+
+/* In place of the C library's: a file server that is away for a moment. */
+static bool away;
+
+int faccessat(int dir, const char *name, int mode, int flags)
+{
+	if (!away)
+		return (int)syscall(SYS_faccessat2, dir, name, mode, flags);
+	errno = ESTALE;
+	return -1;
+}
 
 /* ---- around the tests ------------------------------------------------------ */
 
@@ -344,6 +356,66 @@ static void files_of_the_program(void **state)
 	image_set_free(&m.set);
 }
 
+/* It would count, and push out those that can be read. */
+static void what_could_not_be_read_again(void **state)
+{
+	struct manifest_process process = { .pid = 1000, .name = "x" };
+	struct manifest_pmi pmi = { .key = "socket:[7]", .count = MANIFEST_REQUESTS_MAX + 1 };
+	struct manifest m = some_manifest(2, 0);
+	const struct store *s = *state;
+	struct err e = { "" };
+
+	publish(s, (struct generation){ 1, 0 }, NULL, NULL);
+	assert_int_equal(write_set(s->dir, "2-0", &options, NULL, contents, 2,
+				   &m.set, &e), 0);
+	pmi.said = calloc(pmi.count, sizeof(*pmi.said));
+	for (size_t i = 0; i < pmi.count; i++)
+		pmi.said[i] = (struct manifest_request){ (char *)"x", 1 };
+	m.pmi = &pmi;
+	m.pmi_count = 1;
+	assert_int_equal(generation_publish(s, &m, &e), -1);
+	says(e, "it could not be read again: the manifest's 'pmi' makes no sense");
+	m.pmi_count = 0;
+	process.command = malloc((64 << 20) + 1);
+	memset(process.command, 'x', 64 << 20);
+	process.command[64 << 20] = '\0';
+	m.processes = &process;
+	m.process_count = 1;
+	assert_int_equal(generation_publish(s, &m, &e), -1);
+	says(e, "its manifest would be larger than 64 MiB");
+	assert_list(s, "1-0");
+	m.process_count = 0;
+	assert_int_equal(generation_publish(s, &m, &e), 0);
+	assert_list(s, "2-0 1-0");
+	free(process.command);
+	free(pmi.said);
+	image_set_free(&m.set);
+}
+
+/* Of a part of a set it is known when the set is whole. */
+static void ended_is_said_later(void **state)
+{
+	const struct store *s = *state;
+	const struct generation g = { 1, 0 };
+	struct err e = { "" };
+	struct manifest m;
+
+	publish(s, g, NULL, NULL);
+	publish(s, (struct generation){ 2, 0 }, NULL, NULL);
+	assert_int_equal(generation_load(s, g, geteuid(), &spec, &m, &e), 0);
+	assert_false(m.ended);
+	manifest_free(&m);
+	generation_mark_ended(s, g);
+	assert_int_equal(generation_load(s, g, geteuid(), &spec, &m, &e), 0);
+	assert_true(m.ended);
+	manifest_free(&m);
+	/* It stays and goes with it. */
+	assert_int_equal(store_sweep(s, &e), 0);
+	assert_true(there(s, "1-0.ended"));
+	assert_int_equal(generation_remove(s, g, &e), 0);
+	assert_false(there(s, "1-0.ended"));
+}
+
 static void who_ran(void **state)
 {
 	const struct store *s = *state;
@@ -468,7 +540,7 @@ static void seal_needs_munged(void **state)
 	char was[sizeof(seal_socket)];
 	struct err e = { "" };
 
-	publish(s, (struct generation){ 1, 0 }, NULL, NULL);
+	publish(s, (struct generation){ 1, 0 }, NULL, &m.set);
 	memcpy(was, seal_socket, sizeof(was));
 	snprintf(seal_socket, sizeof(seal_socket), "%s/none", top);
 	assert_int_equal(load(s, 1, 0, &e), -1);
@@ -478,6 +550,7 @@ static void seal_needs_munged(void **state)
 	memcpy(seal_socket, was, sizeof(was));
 	assert_list(s, "1-0");
 	assert_false(there(s, "2-0.json"));
+	image_set_free(&m.set);
 }
 
 static void newest_first(void **state)
@@ -754,6 +827,59 @@ static void a_set_is_removed_whole(void **state)
 	assert_false(there(&part[2], "3-0.json"));
 	assert_list(s, "2-0");
 	close_parts(part);
+}
+
+/* What cannot be looked at is not gone: nothing is removed, and no set is thought to be
+ * whole, or not to be. */
+static void what_cannot_be_told(void **state)
+{
+	cleanup_free struct generation *list = NULL, *again = NULL;
+	struct store *s = *state, part[3];
+	struct err e;
+	char path[1500];
+
+	open_parts(s, part);
+	for (int i = 0; i < 3; i++)
+		publish(&part[i], (struct generation){ 1, 0 }, NULL, NULL);
+	away = true;
+	assert_int_equal(part_retain(&part[1], s, &e), -1);
+	says(e, strerror(ESTALE));
+	assert_int_equal(store_sweep(s, &e), -1);
+	says(e, strerror(ESTALE));
+	assert_true(part_claimed(s, 1, 5));
+	away = false;
+	assert_false(part_claimed(s, 1, 5));
+	assert_true(there(&part[1], "1-0.json"));
+	assert_true(there(s, "1-0.seal"));
+	close_parts(part);
+	/* Another node's part: open to others, then no directory. */
+	snprintf(path, sizeof(path), "%s/node.1", s->path);
+	errno = ENOENT;
+	assert_int_equal(chmod(path, 0755), 0);
+	assert_int_equal(store_generations(s, &list, &e), -1);
+	says(e, "node 1 of the step: directory node.1 is open to others");
+	assert_int_equal(store_retain_parts(s, &e), -1);
+	assert_int_equal(chmod(path, 0700), 0);
+	assert_int_equal(renameat(s->dir, "node.1", s->dir, "away"), 0);
+	assert_int_equal(store_retain(s, 1, 0, NULL, &e), 0);
+	put_file(s, "node.1", "");
+	assert_int_equal(store_retain_parts(s, &e), -1);
+	says(e, strerror(ENOTDIR));
+	assert_true(there(s, "1-0.json"));
+	unlinkat(s->dir, "node.1", 0);
+	assert_int_equal(renameat(s->dir, "away", s->dir, "node.1"), 0);
+	/* How many there are. */
+	assert_int_equal(unlinkat(s->dir, "nodes", 0), 0);
+	assert_int_equal(mkdirat(s->dir, "nodes", 0700), 0);
+	assert_int_equal(store_nodes(s), -1);
+	assert_int_equal(store_generations(s, &again, &e), -1);
+	says(e, "cannot tell how many nodes");
+	assert_int_equal(generation_remove(s, (struct generation){ 1, 0 }, &e), -1);
+	assert_int_equal(unlinkat(s->dir, "nodes", AT_REMOVEDIR), 0);
+	put_file(s, "nodes", "");
+	assert_int_equal(store_nodes(s), -1);
+	put_file(s, "nodes", "3\n");
+	assert_list(s, "1-0");
 }
 
 static void a_part_is_of_its_node(void **state)
@@ -1240,6 +1366,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STEP_TEST(manifest_goes_there_and_back),
 		STEP_TEST(files_of_the_program),
+		STEP_TEST(what_could_not_be_read_again),
+		STEP_TEST(ended_is_said_later),
 		STEP_TEST(who_ran),
 		STEP_TEST(seal_is_of_one_text_and_one_user),
 		STEP_TEST(seal_of_another_user),
@@ -1254,6 +1382,7 @@ int main(void)
 		STEP_TEST(a_set_counts_when_all_have_it),
 		STEP_TEST(a_set_is_removed_whole),
 		STEP_TEST(a_part_is_of_its_node),
+		STEP_TEST(what_cannot_be_told),
 		STEP_TEST(nodes_talk),
 		STEP_TEST(shared_packs_stay),
 		STEP_TEST(quota_and_room),
