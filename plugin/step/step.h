@@ -49,9 +49,13 @@ struct std_stream {
 	int64_t copied; /* STREAM_FILE: bytes of the file already in the log */
 };
 
+/* Of output, what came from the program at a dump, and is not on its way yet. */
+struct later;
+
 struct stdio {
 	int count; /* of streams: TASK_STREAMS for each task */
 	struct std_stream *s;
+	struct later *later; /* of all, in the order in which it is to be said */
 	int *logs; /* output logs of each, -1 */
 	int above; /* the program's ends are such descriptors */
 	bool ordered; /* what several tasks say keeps its order */
@@ -80,7 +84,8 @@ int stdio_polls(const struct stdio *io, struct pollfd *p);
 /* Moves what can be moved without waiting. */
 void stdio_pump(struct stdio *io);
 /* With the program frozen or gone: takes all it has written, and notes for
- * the manifest where each stream is. */
+ * the manifest where each stream is. What slurmstepd does not take now is said by
+ * stdio_pump() and stdio_flush(): it is not waited for. */
 int stdio_settle(struct stdio *io, struct manifest *m, struct err *e);
 /* Makes what was taken durable. Any thread; the program may run again. */
 int stdio_sync(const struct stdio *io, struct err *e);

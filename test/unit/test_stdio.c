@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the agent does with a program's output at a dump. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "unit.h"
+
+#define TASKS 2
+#define STREAMS (TASKS * TASK_STREAMS)
+#define PIECE 50000
+
+static char dir[] = "/tmp/sckpt-unit-XXXXXX";
+
+/* No stream is a file here. */
+int rewind_stream(struct rewind *r, int i, int fd, struct err *e)
+{
+	(void)r;
+	(void)i;
+	(void)fd;
+	return err_set(e, "not here");
+}
+
+bool rewind_shared(const struct rewind *r, int i)
+{
+	(void)r;
+	(void)i;
+	return false;
+}
+
+/* ---- tasks, and slurmstepd's ends of their standard output --------------------- */
+
+static struct stdio io;
+static struct store store;
+static int readers[TASKS];
+
+static void take(const struct spec *spec)
+{
+	struct err e = { "" };
+	int fds[STREAMS], p[2];
+
+	memset(fds, -1, sizeof(fds));
+	for (int i = 0; i < TASKS; i++) {
+		assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+		readers[i] = p[0];
+		fcntl(p[0], F_SETFL, O_NONBLOCK);
+		fds[i * TASK_STREAMS + 1] = p[1];
+	}
+	assert_int_equal(stdio_take(&io, spec, fds, TASKS, &e), 0);
+	assert_int_equal(stdio_keep(&io, &store, true, &e), 0);
+	for (int i = 0; i < TASKS; i++)
+		close(fds[i * TASK_STREAMS + 1]);
+}
+
+static void let_go(void)
+{
+	for (int i = 0; i < STREAMS; i++) {
+		close_fd(&io.s[i].inner);
+		close_fd(&io.s[i].outer);
+		close_fd(&io.logs[i]);
+		free(io.s[i].buf);
+		free(io.s[i].raw);
+	}
+	for (int i = 0; i < TASKS; i++)
+		close_fd(&readers[i]);
+	free(io.s);
+	free(io.logs);
+}
+
+static size_t written[TASKS]; /* by each task */
+static size_t got[TASKS]; /* by each reader */
+
+/* No two stretches of that are alike. */
+static char byte_at(int task, size_t at)
+{
+	return (char)(at * 31 + (at >> 8) * 7 + (size_t)task);
+}
+
+static void write_piece(int task)
+{
+	static char data[PIECE];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = byte_at(task, written[task] + i);
+	assert_int_equal(write(io.s[task * TASK_STREAMS + 1].program, data, sizeof(data)),
+			 sizeof(data));
+	written[task] += sizeof(data);
+}
+
+static void settle(void)
+{
+	struct manifest m = { .job = 0 };
+	struct err e = { "" };
+
+	assert_int_equal(stdio_settle(&io, &m, &e), 0);
+	for (int i = 0; i < TASKS; i++)
+		assert_int_equal(m.streams[i * TASK_STREAMS + 1].length, written[i]);
+	manifest_free(&m);
+}
+
+/* As a program that runs on while nobody reads what it writes. */
+static void checkpoint_unread(int times)
+{
+	int64_t begun = clock_ns(CLOCK_MONOTONIC);
+
+	for (int n = 0; n < times; n++) {
+		for (int i = 0; i < TASKS; i++)
+			write_piece(i);
+		stdio_pump(&io);
+		settle();
+	}
+	assert_true(clock_ns(CLOCK_MONOTONIC) - begun < INT64_C(500000000));
+}
+
+static size_t read_some(int task)
+{
+	size_t before = got[task];
+	char data[8192];
+	ssize_t n;
+
+	while ((n = read(readers[task], data, sizeof(data))) > 0)
+		for (ssize_t i = 0; i < n; i++)
+			assert_int_equal(data[i], byte_at(task, got[task]++));
+	return got[task] - before;
+}
+
+static void nothing_of_what_is_not_read_is_lost(void **state)
+{
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = "0" };
+
+	(void)state;
+	memset(written, 0, sizeof(written));
+	memset(got, 0, sizeof(got));
+	take(&spec);
+	checkpoint_unread(8);
+	/* The programs' end, which is met behind all that they have said. */
+	stdio_given(&io);
+	for (int n = 0; n < 1000; n++) {
+		struct pollfd p[STREAMS];
+
+		if (n == 3)
+			settle();
+		if (stdio_polls(&io, p) == 0)
+			break;
+		stdio_pump(&io);
+		read_some(0);
+		/* That one stands still for longer. */
+		if (n > 100)
+			read_some(1);
+	}
+	for (int i = 0; i < TASKS; i++) {
+		char none;
+
+		assert_int_equal(got[i], written[i]);
+		assert_int_equal(read(readers[i], &none, 1), 0);
+	}
+	let_go();
+}
+
+/* What the log of the order says that is said next. */
+static struct {
+	uint32_t stream, left;
+	off_t at;
+} next;
+
+static void expect(int task, size_t size)
+{
+	while (size > 0) {
+		size_t n;
+
+		if (!next.left) {
+			assert_int_equal(pread(io.logs[0], &next, 8, next.at), 8);
+			next.at += 8;
+		}
+		assert_int_equal(next.stream, task * TASK_STREAMS + 1);
+		n = size < next.left ? size : next.left;
+		next.left -= (uint32_t)n;
+		size -= n;
+	}
+}
+
+static void what_is_put_off_keeps_its_order(void **state)
+{
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = CALL_STEP "1" };
+
+	(void)state;
+	memset(written, 0, sizeof(written));
+	memset(got, 0, sizeof(got));
+	take(&spec);
+	assert_true(io.ordered);
+	checkpoint_unread(3);
+	for (int n = 0; n < 1000 && got[0] + got[1] < written[0] + written[1]; n++) {
+		struct pollfd p[STREAMS];
+
+		if (n == 3)
+			checkpoint_unread(1);
+		assert_true(stdio_polls(&io, p) > 0);
+		stdio_pump(&io);
+		for (int i = 0; i < TASKS; i++)
+			expect(i, read_some(i));
+	}
+	assert_int_equal(got[0], written[0]);
+	assert_int_equal(got[1], written[1]);
+	let_go();
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	store.dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return store.dir < 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	close(store.dir);
+	return tree_remove(AT_FDCWD, dir, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_of_what_is_not_read_is_lost),
+		cmocka_unit_test(what_is_put_off_keeps_its_order),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
