@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "images.h"
@@ -230,6 +231,44 @@ static void only_what_changed(void **state)
 	free(c.data);
 	free(grown.data);
 	assert_int_equal(files(), 0);
+}
+
+/* Each set leaves packs of few pages, all of which stay in use. */
+static void many_packs(void **state)
+{
+	const struct image_options options = { .threads = 16, .buffer = 4 << 20 };
+	const size_t slab = 256 << 10;
+	struct content c = content("pages-1.img", 64 * slab);
+	struct rlimit few, was;
+	struct image_set last, next;
+	struct err e = { "" };
+	size_t i;
+
+	(void)state;
+	getrlimit(RLIMIT_NOFILE, &was);
+	few = was;
+	few.rlim_cur = 64;
+	fill_random(c.data, c.size, 11);
+	assert_int_equal(write_set(dir, "0-0", &options, NULL, &c, 1, &last, &e), 0);
+	/* Beside the packs there is a meta file for each. */
+	for (i = 1; files() - i < 600; i++) {
+		char prefix[16];
+
+		snprintf(prefix, sizeof(prefix), "%zu-0", i);
+		for (size_t at = i % 4 * slab; at < c.size; at += 4 * slab)
+			c.data[at + i / 4 % 64 * PAGE + i / 256] ^= 1;
+		setrlimit(RLIMIT_NOFILE, &few);
+		if (write_set(dir, prefix, &options, &last, &c, 1, &next, &e) < 0)
+			fail_msg("set %zu: %s", i, e.text);
+		setrlimit(RLIMIT_NOFILE, &was);
+		assert_true(next.stored < c.size / 8);
+		assert_true(next.pack_count <= 512 + 16);
+		image_set_free(&last);
+		last = next;
+	}
+	assert_int_equal(read_set(dir, &last, &options, &c, 1, &e), 0);
+	image_set_free(&last);
+	free(c.data);
 }
 
 /* More bulk images are open at once than there are slabs. */
@@ -579,6 +618,7 @@ int main(void)
 		SET_TEST(odd_sizes),
 		SET_TEST(zeros_and_equals_cost_nothing),
 		SET_TEST(only_what_changed),
+		SET_TEST(many_packs),
 		SET_TEST(many_open_at_once),
 		SET_TEST(lent_pages_stay),
 		SET_TEST(parts_of_a_file),
