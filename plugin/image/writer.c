@@ -136,9 +136,11 @@ static bool has_failed(struct image_writer *w)
 	return failed;
 }
 
+#define CALLED_OFF "it was called off"
+
 void image_writer_cancel(struct image_writer *w)
 {
-	const struct err e = { "it was called off" };
+	const struct err e = { CALLED_OFF };
 
 	__atomic_store_n(&w->cancelled, true, __ATOMIC_RELEASE);
 	fail(w, &e);
@@ -349,7 +351,7 @@ static int process(struct worker *k, const struct task *t, struct err *e)
 	unsigned fresh;
 
 	if (__atomic_load_n(&w->cancelled, __ATOMIC_ACQUIRE))
-		return -1;
+		return err_set(e, CALLED_OFF);
 	if ((!t->slab && from_spill(k, t, e) < 0) || make_room(k, e) < 0)
 		return -1;
 	if (tail)

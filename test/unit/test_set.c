@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sets of images: what goes in comes out, or nothing does. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -519,6 +520,52 @@ static void cancel(void **state)
 	free(c.data);
 }
 
+/* Between the two words of a cancel, the second of which is said with the lock held. */
+static _Thread_local bool slow;
+
+int pthread_mutex_lock(pthread_mutex_t *m)
+{
+	static int (*real)(pthread_mutex_t *m);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_lock");
+	if (slow)
+		usleep(500000);
+	return real(m);
+}
+
+static void *call_off_slowly(void *arg)
+{
+	slow = true;
+	image_writer_cancel(arg);
+	return NULL;
+}
+
+static void cancel_in_between(void **state)
+{
+	struct image_options options = { .threads = 1, .buffer = 16 << 20, .level = 9 };
+	struct content c = content("pages-1.img", 12 * MIB);
+	struct image_writer *w;
+	struct image_sink sink;
+	struct image_set set;
+	struct err e = { "" };
+	pthread_t t;
+
+	(void)state;
+	fill_text(c.data, c.size, 9);
+	w = image_writer_open(dir, "1-0", &options, NULL, 0, &e);
+	assert_non_null(w);
+	sink = image_writer_sink(w);
+	assert_int_equal(pour_image(&sink, &c, &e), 0);
+	pthread_create(&t, NULL, call_off_slowly, w);
+	assert_int_equal(image_writer_finish(w, &set, &e), -1);
+	says(e, "called off");
+	pthread_join(t, NULL);
+	image_writer_close(w);
+	free(c.data);
+	assert_int_equal(files(), 0);
+}
+
 /* ---- damage ------------------------------------------------------------------- */
 
 static void damage_file(const struct image_set *set, const char *name,
@@ -625,6 +672,7 @@ int main(void)
 		SET_TEST(limit),
 		SET_TEST(name_taken),
 		SET_TEST(cancel),
+		SET_TEST(cancel_in_between),
 		SET_TEST(damage),
 	};
 
