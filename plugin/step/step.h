@@ -334,6 +334,7 @@ struct step {
 	int calls; /* of srun by the script, since its first start */
 	/* Of a step on several nodes: */
 	int order; /* number of the last order, set.h */
+	struct generation ordered; /* not the first node: as what it was to dump last */
 	struct set_answer answer; /* not the first node: what it said last */
 	bool all_run; /* restored on all nodes: there is no way back */
 	bool others_fault; /* the last dump came to nothing by another node, which says
