@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "images.h"
@@ -18,6 +19,16 @@ static char top[] = "/tmp/sckpt-unit-XXXXXX";
 static struct spec spec = { .cluster = "lab", .step = "batch", .job = 7,
 			    .node = "n1" };
 static pid_t munged = -1;
+
+/* ---- what the file server does ---------------------------------------------- */
+
+static int made_durable; /* the last descriptor that was */
+
+int fsync(int fd)
+{
+	made_durable = fd;
+	return (int)syscall(SYS_fsync, fd);
+}
 
 /* ---- around the tests ------------------------------------------------------ */
 
@@ -351,6 +362,7 @@ static void who_ran(void **state)
 
 	assert_int_equal(store_ran_between(s, 0, 9, &e), 0);
 	assert_int_equal(store_mark_ran(s, 3, &e), 0);
+	assert_int_equal(made_durable, s->dir);
 	assert_int_equal(store_mark_ran(s, 3, &e), 0);
 	assert_int_equal(store_ran_between(s, 2, 4, &e), 1);
 	assert_int_equal(store_ran_between(s, 3, 4, &e), 0);
