@@ -22,6 +22,17 @@ static pid_t munged = -1;
 
 /* ---- what the file server does ---------------------------------------------- */
 
+/* It has made the link, and its answer does not come: the client asks again. */
+static bool answer_is_lost;
+
+int linkat(int from, const char *name, int to, const char *as, int flags)
+{
+	long rc = syscall(SYS_linkat, from, name, to, as, flags);
+
+	return (int)(rc == 0 && answer_is_lost ?
+			     syscall(SYS_linkat, from, name, to, as, flags) : rc);
+}
+
 static int made_durable; /* the last descriptor that was */
 
 int fsync(int fd)
@@ -367,6 +378,20 @@ static void who_ran(void **state)
 	assert_int_equal(store_ran_between(s, 2, 4, &e), 1);
 	assert_int_equal(store_ran_between(s, 3, 4, &e), 0);
 	assert_int_equal(store_ran_between(s, 0, 3, &e), 0);
+}
+
+static void a_link_that_is_asked_for_twice(void **state)
+{
+	const struct store *s = *state;
+	struct err e = { "" };
+
+	answer_is_lost = true;
+	publish(s, (struct generation){ 1, 0 }, NULL, NULL);
+	assert_int_equal(store_claim(s, 1, "n1", &e), 0);
+	/* And another one's is another one's. */
+	assert_int_equal(store_claim(s, 1, "n2", &e), 1);
+	answer_is_lost = false;
+	assert_int_equal(load(s, 1, 0, &e), 0);
 }
 
 static void seal_is_of_one_text_and_one_user(void **state)
@@ -1253,6 +1278,7 @@ int main(void)
 		STEP_TEST(manifest_goes_there_and_back),
 		STEP_TEST(files_of_the_program),
 		STEP_TEST(who_ran),
+		STEP_TEST(a_link_that_is_asked_for_twice),
 		STEP_TEST(seal_is_of_one_text_and_one_user),
 		STEP_TEST(seal_of_another_user),
 		STEP_TEST(seal_needs_munged),
