@@ -293,6 +293,7 @@ struct file_seen {
 	int64_t mtime_ns;
 	bool told; /* that its content is not kept */
 	bool shared; /* somebody else wrote to it */
+	bool met; /* at the last dump */
 };
 
 struct files_seen {
