@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The store, with a munged of the test's own. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -39,6 +40,22 @@ int fsync(int fd)
 {
 	made_durable = fd;
 	return (int)syscall(SYS_fsync, fd);
+}
+
+/* What another process does when a directory has just been read; NULL nothing. */
+static void (*meanwhile)(void);
+
+int closedir(DIR *d)
+{
+	static int (*real)(DIR *d);
+	void (*now)(void) = meanwhile;
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "closedir");
+	meanwhile = NULL;
+	if (now)
+		now();
+	return real(d);
 }
 
 /* ---- around the tests ------------------------------------------------------ */
@@ -897,6 +914,38 @@ static void shared_packs_stay(void **state)
 	image_set_free(&three);
 }
 
+static const struct store *shared;
+static struct manifest unpublished;
+
+static void publish_it(void)
+{
+	struct err e = { "" };
+
+	assert_int_equal(generation_publish(shared, &unpublished, &e), 0);
+}
+
+/* It leans on a generation whose removal has begun, and which was not the newest: that one
+ * could not be restored. */
+static void published_while_another_is_removed(void **state)
+{
+	struct image_set first;
+	struct err e = { "" };
+
+	shared = *state;
+	publish(shared, (struct generation){ 1, 0 }, NULL, &first);
+	publish(shared, (struct generation){ 2, 0 }, NULL, NULL);
+	unpublished = some_manifest(3, 1);
+	assert_int_equal(write_set(shared->dir, "3-1", &options, &first, contents, 2,
+				   &unpublished.set, &e), 0);
+	meanwhile = publish_it;
+	assert_int_equal(generation_remove(shared, (struct generation){ 1, 0 }, &e), 0);
+	assert_null(meanwhile);
+	assert_list(shared, "3-1 2-0");
+	assert_int_equal(read_set(shared->dir, &unpublished.set, &options, contents, 2, &e), 0);
+	image_set_free(&unpublished.set);
+	image_set_free(&first);
+}
+
 static void quota_and_room(void **state)
 {
 	const struct store *s = *state;
@@ -1294,6 +1343,7 @@ int main(void)
 		STEP_TEST(a_part_is_of_its_node),
 		STEP_TEST(nodes_talk),
 		STEP_TEST(shared_packs_stay),
+		STEP_TEST(published_while_another_is_removed),
 		STEP_TEST(quota_and_room),
 		STEP_TEST(requests_and_answers),
 		STEP_TEST(set_aside_and_forget),
