@@ -290,7 +290,7 @@ static void __attribute__((noreturn)) end_as_before(struct agent *a)
 	if (take_stdio(a, &e) < 0 || end_again(&a->step, &ended, &e) < 0)
 		lost(a, e.text);
 	leave_stdio();
-	stdio_flush(&a->io, 60000);
+	stdio_flush(&a->io, 60000, true);
 	if (tell_end(a, ended.status, &keep) == ENDING_FORGET) {
 		ended_drop(&a->step.spec, NULL);
 	} else {
@@ -442,7 +442,7 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 	/* Until then the last order is the one of that set, which the others answer. */
 	if (!a->step.spec.part)
 		say_over(a, status);
-	stdio_flush(&a->io, 60000);
+	stdio_flush(&a->io, 60000, true);
 	note(a, &(struct event){ .kind = EVENT_END, .status = status });
 	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
 		clear_store(a, status ? status : a->linger_status);
@@ -607,7 +607,7 @@ static void dump(struct agent *a, const struct order *order)
 		answer(a, rc, &e);
 	} else if (!a->saving) {
 		/* What the program wrote before it was frozen. */
-		stdio_flush(&a->io, 1000);
+		stdio_flush(&a->io, 1000, false);
 		tell_checkpoint(a);
 		tell(a, CONTROL_SAVED, a->step.last.generation, "end");
 		_exit(0); /* and what criu may have left of the tree, too */

@@ -442,15 +442,18 @@ int stdio_polls(const struct stdio *io, struct pollfd *p)
 	return n;
 }
 
-void stdio_flush(struct stdio *io, int timeout_ms)
+void stdio_flush(struct stdio *io, int timeout_ms, bool patient)
 {
-	int64_t end = clock_ns(CLOCK_MONOTONIC) + timeout_ms * INT64_C(1000000);
+	int64_t begun = clock_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
 		struct pollfd p[io->count];
-		int64_t left = (end - clock_ns(CLOCK_MONOTONIC)) / 1000000;
+		int64_t now = clock_ns(CLOCK_MONOTONIC), left;
 		int n = 0;
 
+		if (patient)
+			begun = now;
+		left = timeout_ms - (now - begun) / 1000000;
 		stdio_pump(io);
 		for (int i = 1; i < io->count; i++) {
 			const struct std_stream *s = &io->s[i];

@@ -90,8 +90,8 @@ int stdio_settle(struct stdio *io, struct manifest *m, struct err *e);
 /* Makes what was taken durable. Any thread; the program may run again. */
 int stdio_sync(const struct stdio *io, struct err *e);
 /* With every writer killed: hands on what is left, to the end of the pipes,
- * waiting for slurmstepd at most timeout_ms. */
-void stdio_flush(struct stdio *io, int timeout_ms);
+ * waiting for slurmstepd at most timeout_ms; patient: so long whenever it has taken something. */
+void stdio_flush(struct stdio *io, int timeout_ms, bool patient);
 /* What the program wrote to stream i in an earlier run stands there again. */
 int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
 		    struct err *e);

@@ -207,6 +207,40 @@ static void what_is_put_off_keeps_its_order(void **state)
 	let_go();
 }
 
+static void *read_slowly(void *arg)
+{
+	for (int n = 0; n < 200 && got[0] < written[0]; n++) {
+		char data[4096];
+		ssize_t more = read(readers[0], data, sizeof(data));
+
+		if (more > 0)
+			got[0] += (size_t)more;
+		read_some(1);
+		usleep(10000);
+	}
+	return arg;
+}
+
+/* Programs have ended: who reads what they said slowly gets all of it. */
+static void the_end_is_waited_for(void **state)
+{
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = "0" };
+	pthread_t t;
+
+	(void)state;
+	memset(written, 0, sizeof(written));
+	memset(got, 0, sizeof(got));
+	take(&spec);
+	checkpoint_unread(6);
+	stdio_given(&io);
+	pthread_create(&t, NULL, read_slowly, NULL);
+	stdio_flush(&io, 300, true);
+	pthread_join(t, NULL);
+	assert_int_equal(got[0], written[0]);
+	assert_int_equal(got[1], written[1]);
+	let_go();
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -228,6 +262,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_of_what_is_not_read_is_lost),
 		cmocka_unit_test(what_is_put_off_keeps_its_order),
+		cmocka_unit_test(the_end_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
