@@ -133,7 +133,8 @@ enum set_word {
 	SET_FAILED, /* not all have: it does not */
 	SET_PASS, /* SIGTERM is the program's */
 	SET_ASK, /* is the node there? */
-	SET_OVER /* the programs have ended on all nodes, or will not be saved again */
+	SET_OVER /* the programs have ended on all nodes, or will not be saved again;
+		  * `generation`: the last that all have */
 };
 
 /* What the first node has said last. */

@@ -120,7 +120,7 @@ static int go_to(pid_t pid, unsigned where, regs_t *r)
 	struct ptrace_syscall_info info;
 
 	do {
-		if (ptrace(PTRACE_SYSCALL, pid, NULL, NULL) < 0 || wait_stop(pid) < 0 ||
+		if (ptrace(PTRACE_SYSCALL, pid, 0L, 0L) < 0 || wait_stop(pid) < 0 ||
 		    ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof(info), &info) < 0)
 			return -1;
 	} while (info.op != where);

@@ -384,17 +384,25 @@ static int serve_put(struct stream *s, int fd, pid_t pid, struct err *e)
 {
 	struct put_request r;
 	struct channel *c;
+	bool unheard = false;
 	char answer = 0;
 	int rc = 1;
 
 	if (!next_request(fd, &r) || r.size || !(c = image_of(s, r.pipe)))
 		return 0;
 	fill(s, c, false);
-	while (send(fd, &answer, 1, MSG_NOSIGNAL) == 1 && rc == 1 && next_request(fd, &r)) {
+	while (send(fd, &answer, 1, MSG_NOSIGNAL) == 1) {
+		unheard = false;
+		if (rc != 1 || !next_request(fd, &r))
+			break;
 		rc = s->source->put(s->source->arg, c->handle, pid, r.to, r.size, e);
 		answer = rc != 1;
+		unheard = rc == 1;
 	}
 	fill(s, c, true);
+	/* It would read what comes after that into the same place. */
+	if (unheard)
+		return err_sys(e, "criu could not be told that its memory is in place");
 	return rc < 0 ? -1 : 0;
 }
 

@@ -136,9 +136,11 @@ static bool has_failed(struct image_writer *w)
 	return failed;
 }
 
+#define CALLED_OFF "it was called off"
+
 void image_writer_cancel(struct image_writer *w)
 {
-	const struct err e = { "it was called off" };
+	const struct err e = { CALLED_OFF };
 
 	__atomic_store_n(&w->cancelled, true, __ATOMIC_RELEASE);
 	fail(w, &e);
@@ -349,7 +351,7 @@ static int process(struct worker *k, const struct task *t, struct err *e)
 	unsigned fresh;
 
 	if (__atomic_load_n(&w->cancelled, __ATOMIC_ACQUIRE))
-		return -1;
+		return err_set(e, CALLED_OFF);
 	if ((!t->slab && from_spill(k, t, e) < 0) || make_room(k, e) < 0)
 		return -1;
 	if (tail)
@@ -740,7 +742,34 @@ struct image_sink image_writer_sink(struct image_writer *w)
 
 /* ---- the parent ------------------------------------------------------------- */
 
-/* How many of each pack's pages the parent still uses, at least. */
+/* So many small packs are leaned on; whoever restores has all of them open. */
+#define PACKS_MOST 512U
+
+static int larger_first(const void *a, const void *b)
+{
+	const uint64_t *one = a, *two = b;
+
+	return *one < *two ? 1 : *one > *two ? -1 : 0;
+}
+
+/* Where there are too many, those with the least in use count as unused: what is in them is
+ * written again, together. sums[] is for sorting. */
+static void use_the_largest(uint32_t *used, uint64_t *sums, size_t count)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		pages += used[i];
+		sums[i] = (uint64_t)used[i] << 32 | i;
+	}
+	qsort(sums, count, sizeof(*sums), larger_first);
+	/* As many large ones as it takes, each at least half in use. */
+	for (size_t i = PACKS_MOST + 2 * pages / PACK_PAGES_MAX; i < count; i++)
+		used[(uint32_t)sums[i]] = 0;
+}
+
+/* How many of each pack's pages the parent still uses, at least; 0 in those that are not
+ * to be leaned on. */
 static uint32_t *count_used(int dir, const struct image_set *parent)
 {
 	cleanup_free uint8_t *data = NULL;
@@ -760,18 +789,23 @@ static uint32_t *count_used(int dir, const struct image_set *parent)
 			if (r[n].pack < parent->pack_count)
 				sums[r[n].pack] += r[n].count;
 	}
-	for (size_t i = 0; i < parent->pack_count; i++)
-		used[i] = sums[i] > parent->packs[i].pages ?
-				  parent->packs[i].pages :
-				  (uint32_t)sums[i];
+	for (size_t i = 0; i < parent->pack_count; i++) {
+		uint32_t pages = parent->packs[i].pages;
+
+		used[i] = sums[i] > pages ? pages : (uint32_t)sums[i];
+		if (used[i] * UINT64_C(2) < pages)
+			used[i] = 0;
+	}
+	use_the_largest(used, sums, parent->pack_count);
 	free(sums);
 	return used;
 }
 
 /*
  * The parent's pages are known; a pack that cannot be read, or of which less
- * than half is still in use, is not leaned on: its pages are written again,
- * and it can go when the generations that need it do.
+ * than half is still in use, is not leaned on, nor are more than a number of small
+ * ones: their pages are written again, and they can go when the generations that
+ * need them do.
  */
 static int learn(struct image_writer *w, const struct image_set *parent,
 		 uint64_t expected, struct err *e)
@@ -789,15 +823,17 @@ static int learn(struct image_writer *w, const struct image_set *parent,
 	for (size_t i = 0; i < n; i++) {
 		w->old[i].fd = -1;
 		w->packs[i] = parent->packs[i];
-		if (used && used[i] * UINT64_C(2) >= parent->packs[i].pages &&
+		if (used && used[i] &&
 		    pack_open(w->dir, &parent->packs[i], &w->old[i], NULL) == 0)
 			pages += w->old[i].pack.pages;
+		/* Only its digests are needed. */
+		close_fd(&w->old[i].fd);
 	}
 	w->old_count = w->pack_count = n;
 	if (!(w->known = known_open(pages, e)))
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		if (w->old[i].fd >= 0 &&
+		if (w->old[i].digests &&
 		    known_add_pack(w->known, (uint32_t)i, w->old[i].digests,
 				   w->old[i].pack.pages, e) < 0)
 			return -1;

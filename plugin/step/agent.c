@@ -290,7 +290,7 @@ static void __attribute__((noreturn)) end_as_before(struct agent *a)
 	if (take_stdio(a, &e) < 0 || end_again(&a->step, &ended, &e) < 0)
 		lost(a, e.text);
 	leave_stdio();
-	stdio_flush(&a->io, 60000);
+	stdio_flush(&a->io, 60000, true);
 	if (tell_end(a, ended.status, &keep) == ENDING_FORGET) {
 		ended_drop(&a->step.spec, NULL);
 	} else {
@@ -402,11 +402,34 @@ static void clear_store(struct agent *a, int status)
 			     a->step.spec.restart, &a->step.restored, NULL);
 }
 
+static bool is_set(const struct agent *a)
+{
+	return a->step.spec.nodes > 1 && a->step.store.dir >= 0 &&
+	       !*a->step.spec.off;
+}
+
+/* The programs here have ended: the others hear of it. */
+static void say_over(struct agent *a, int status)
+{
+	struct set_order o = { .word = SET_OVER,
+			       .generation = { a->step.last.generation,
+					       a->step.spec.restart } };
+
+	if (!is_set(a))
+		return;
+	if (a->step.spec.part)
+		a->over_said = set_answer_over(&a->step, status, NULL) == 0;
+	else
+		set_say(&a->step, &o, NULL);
+}
+
 static void __attribute__((noreturn)) ended(struct agent *a, int status)
 {
 	struct err e = { "" };
 	struct control keep;
 
+	if (a->step.spec.part && !a->lingers)
+		say_over(a, status);
 	/* Slurm ends what a program leaves behind when its task ends; here that
 	 * must not go on writing into what is to be handed on to the end. */
 	kill(-1, SIGKILL);
@@ -416,7 +439,10 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 			saving_cancel(a->saving);
 		saving_end(a->saving, &e);
 	}
-	stdio_flush(&a->io, 60000);
+	/* Until then the last order is the one of that set, which the others answer. */
+	if (!a->step.spec.part)
+		say_over(a, status);
+	stdio_flush(&a->io, 60000, true);
 	note(a, &(struct event){ .kind = EVENT_END, .status = status });
 	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
 		clear_store(a, status ? status : a->linger_status);
@@ -447,25 +473,6 @@ static void tell_task(struct agent *a, int task)
 
 #define ASK_NS (INT64_C(600) * 1000000000)
 #define ANSWER_NS (INT64_C(60) * 1000000000)
-
-static bool is_set(const struct agent *a)
-{
-	return a->step.spec.nodes > 1 && a->step.store.dir >= 0 &&
-	       !*a->step.spec.off;
-}
-
-/* The programs here have ended: the others hear of it. */
-static void say_over(struct agent *a, int status)
-{
-	struct set_order o = { .word = SET_OVER };
-
-	if (!is_set(a))
-		return;
-	if (a->step.spec.part)
-		a->over_said = set_answer_over(&a->step, status, NULL) == 0;
-	else
-		set_say(&a->step, &o, NULL);
-}
 
 /* Slurm would end them with their task. */
 static void kill_left(const struct agent *a)
@@ -544,13 +551,8 @@ static void look_at_tasks(struct agent *a)
 			tell_task(a, i);
 	if (!tasks_over(&a->tasks))
 		return;
-	if (tasks_status(&a->tasks) || !is_set(a) || a->step.root <= 0)
-		say_over(a, tasks_status(&a->tasks));
-	else if (linger(a))
-		return;
-	else if (!a->step.spec.part)
-		say_over(a, 0);
-	ended(a, tasks_status(&a->tasks));
+	if (tasks_status(&a->tasks) || !is_set(a) || a->step.root <= 0 || !linger(a))
+		ended(a, tasks_status(&a->tasks));
 }
 
 static void dump(struct agent *a, const struct order *order);
@@ -605,7 +607,7 @@ static void dump(struct agent *a, const struct order *order)
 		answer(a, rc, &e);
 	} else if (!a->saving) {
 		/* What the program wrote before it was frozen. */
-		stdio_flush(&a->io, 1000);
+		stdio_flush(&a->io, 1000, false);
 		tell_checkpoint(a);
 		tell(a, CONTROL_SAVED, a->step.last.generation, "end");
 		_exit(0); /* and what criu may have left of the tree, too */
@@ -660,6 +662,7 @@ static void follow_dump(struct agent *a, const struct set_order *o)
 {
 	struct order order = { .end = o->end, .set = o->generation };
 
+	a->step.ordered = o->generation;
 	/* A little less than none is not for ever. */
 	if (o->end) {
 		order.us = (a->follow.end - clock_ns(CLOCK_MONOTONIC)) / 1000;

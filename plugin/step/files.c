@@ -382,6 +382,23 @@ static struct file_seen *seen(struct step *step, dev_t dev, ino_t inode)
 	return &more[all->count++];
 }
 
+/* Of a file that was closed before this dump nothing is kept but what must not be forgotten:
+ * programs open ever new ones. */
+static void forget_closed(struct files_seen *all)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < all->count; i++) {
+		struct file_seen *s = &all->list[i];
+
+		if (!s->met && !s->told && !s->shared)
+			continue;
+		s->met = false;
+		all->list[kept++] = *s;
+	}
+	all->count = kept;
+}
+
 void files_shared(struct step *step, const struct manifest_file *f)
 {
 	struct file_seen *s;
@@ -523,6 +540,8 @@ static void judge(struct look *l, const struct manifest *before,
 					   (ino_t)f->inode);
 		bool fits;
 
+		if (s)
+			s->met = true;
 		if (manifest_is_name(f))
 			continue;
 		if (f->local)
@@ -545,6 +564,7 @@ static void judge(struct look *l, const struct manifest *before,
 		if (s)
 			s->mtime_ns = f->mtime_ns;
 	}
+	forget_closed(&l->step->seen);
 }
 
 int files_record(struct step *step, struct manifest *m,

@@ -203,6 +203,14 @@ int set_answer(struct step *step, int state, const struct set_answer *more,
 	return rc;
 }
 
+/* The first node's programs may have ended as soon as it had said so. */
+static bool says_whole(const struct step *step, const struct set_order *o)
+{
+	return (o->number == step->order && o->word == SET_WHOLE) ||
+	       (o->word == SET_OVER && o->generation.number == step->ordered.number &&
+		o->generation.run == step->ordered.run);
+}
+
 int set_hear(const struct step *step, int64_t until, struct err *e)
 {
 	struct set_order o;
@@ -213,7 +221,7 @@ int set_hear(const struct step *step, int64_t until, struct err *e)
 		    o.run != step->spec.restart || o.number < step->order ||
 		    o.word == SET_DUMP)
 			continue;
-		if (o.number == step->order && o.word == SET_WHOLE)
+		if (says_whole(step, &o))
 			return 0;
 		return err_set(e, "%s", *o.text ? o.text : "the step's first node has given it up");
 	} while (look_later(&ms, until));

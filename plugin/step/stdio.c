@@ -318,6 +318,35 @@ static bool fill(struct stdio *io, struct std_stream *s, bool input)
 	return true;
 }
 
+struct later {
+	struct later *next;
+	int stream;
+	size_t size;
+	char data[];
+};
+
+/* What was put off comes before what is still in the program's pipe. */
+static bool fill_again(struct stdio *io, struct std_stream *s)
+{
+	struct later **at = &io->later, *l;
+
+	while (*at && (*at)->stream != s - io->s)
+		at = &(*at)->next;
+	if (!(l = *at))
+		return false;
+	memcpy(s->buf, l->data, l->size);
+	s->filled = l->size;
+	s->sent = 0;
+	*at = l->next;
+	free(l);
+	return true;
+}
+
+static bool fill_next(struct stdio *io, struct std_stream *s, bool input)
+{
+	return fill_again(io, s) || fill(io, s, input);
+}
+
 /* Empties the buffer; returns false when it cannot go on now. */
 static bool empty(struct std_stream *s, bool input)
 {
@@ -368,10 +397,11 @@ static bool turn_is_over(struct stdio *io)
 static void pump_in_order(struct stdio *io)
 {
 	for (int n = 0; n < io->count && turn_is_over(io); n++) {
-		int i = io->next++ % io->count;
+		int i = io->later ? io->later->stream :
+				    (int)(io->next++ % (unsigned)io->count);
 
 		if (!is_input(i) && io->s[i].kind == STREAM_PIPE &&
-		    io->s[i].buf && fill(io, &io->s[i], false)) {
+		    io->s[i].buf && fill_next(io, &io->s[i], false)) {
 			io->turn = i;
 			n = -1;
 		}
@@ -390,7 +420,7 @@ void stdio_pump(struct stdio *io)
 			continue;
 		/* A flood must not keep orders and signals waiting. */
 		for (int n = 0; n < 16; n++)
-			if (!empty(s, is_input(i)) || !fill(io, s, is_input(i)))
+			if (!empty(s, is_input(i)) || !fill_next(io, s, is_input(i)))
 				break;
 	}
 }
@@ -420,15 +450,18 @@ int stdio_polls(const struct stdio *io, struct pollfd *p)
 	return n;
 }
 
-void stdio_flush(struct stdio *io, int timeout_ms)
+void stdio_flush(struct stdio *io, int timeout_ms, bool patient)
 {
-	int64_t end = clock_ns(CLOCK_MONOTONIC) + timeout_ms * INT64_C(1000000);
+	int64_t begun = clock_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
 		struct pollfd p[io->count];
-		int64_t left = (end - clock_ns(CLOCK_MONOTONIC)) / 1000000;
+		int64_t now = clock_ns(CLOCK_MONOTONIC), left;
 		int n = 0;
 
+		if (patient)
+			begun = now;
+		left = timeout_ms - (now - begun) / 1000000;
 		stdio_pump(io);
 		for (int i = 1; i < io->count; i++) {
 			const struct std_stream *s = &io->s[i];
@@ -450,38 +483,54 @@ void stdio_flush(struct stdio *io, int timeout_ms)
 
 /* ---- at a dump --------------------------------------------------------- */
 
-/* All that is in the program's pipe goes to the log; slurmstepd gets what it
- * takes now. With the program frozen nothing follows. */
-static void settle_pipe(struct stdio *io, struct std_stream *s)
+/*
+ * All that is in the program's pipe goes to the log. With the program frozen nothing follows.
+ * Whoever reads what srun writes may stand still, and the program go on here: so it is put
+ * off, and nothing is waited for.
+ */
+static int settle_pipe(struct stdio *io, struct std_stream *s, struct err *e)
 {
-	while (s->inner >= 0) {
-		if (s->sent < s->filled && !empty(s, false)) {
-			struct pollfd p = { s->outer, POLLOUT, 0 };
+	const struct std_stream was = *s; /* what is on its way stays where it is */
+	struct later **at = &io->later;
+	int unread = 0, rc = 0;
 
-			/* Slurmstepd reads until the end of the step; a
-			 * srun that died leaves its step's pipe unread. */
-			if (s->outer >= 0 && poll(&p, 1, 1000) > 0)
-				continue;
-			s->sent = s->filled;
-		}
-		if (!fill(io, s, false))
+	while (*at)
+		at = &(*at)->next;
+	/* The pipe's end is met when all has been said. */
+	while (s->inner >= 0 && ioctl(s->inner, FIONREAD, &unread) == 0 && unread > 0) {
+		struct later *l = malloc(sizeof(*l) + (s->framed ? FRAMES_BUF : BUF));
+
+		if (!l) {
+			rc = err_set(e, "no memory for what the program wrote");
 			break;
+		}
+		s->buf = l->data;
+		if (!fill(io, s, false)) {
+			free(l);
+			break;
+		}
+		*l = (struct later){ .stream = (int)(s - io->s), .size = s->filled };
+		*at = l;
+		at = &l->next;
 	}
-	if (io->ordered && !taken(s)) {
-		struct pollfd p = { s->outer, POLLOUT, 0 };
-
-		poll(&p, 1, 1000);
-	}
+	s->buf = was.buf;
+	s->filled = was.filled;
+	s->sent = was.sent;
+	return rc;
 }
 
 int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
 {
+	int rc = 0;
+
 	if (manifest_add_streams(m, (size_t)io->count / TASK_STREAMS, e) < 0)
 		return -1;
-	/* What is on its way first. */
-	if (io->turn >= 0)
-		settle_pipe(io, &io->s[io->turn]);
-	io->turn = -1;
+	for (int i = 0; rc == 0 && i < io->count; i++)
+		if (io->s[i].kind == STREAM_PIPE && io->s[i].buf && !is_input(i))
+			rc = settle_pipe(io, &io->s[i], e);
+	stdio_pump(io);
+	if (rc < 0)
+		return -1;
 	for (int i = 0; i < io->count; i++) {
 		struct manifest_stream *to = &m->streams[i];
 		struct std_stream *s = &io->s[i];
@@ -494,8 +543,6 @@ int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
 			if (fd >= 0 && ioctl(fd, FIONREAD, &unread) < 0)
 				return err_sys(e, "cannot tell what input is unread");
 			to->position = s->moved - unread;
-		} else if (s->kind == STREAM_PIPE && s->buf) {
-			settle_pipe(io, s);
 		} else if (s->kind == STREAM_FILE && is_input(i)) {
 			off_t at = lseek(s->outer, 0, SEEK_CUR);
 

@@ -49,9 +49,13 @@ struct std_stream {
 	int64_t copied; /* STREAM_FILE: bytes of the file already in the log */
 };
 
+/* Of output, what came from the program at a dump, and is not on its way yet. */
+struct later;
+
 struct stdio {
 	int count; /* of streams: TASK_STREAMS for each task */
 	struct std_stream *s;
+	struct later *later; /* of all, in the order in which it is to be said */
 	int *logs; /* output logs of each, -1 */
 	int above; /* the program's ends are such descriptors */
 	bool ordered; /* what several tasks say keeps its order */
@@ -81,13 +85,14 @@ int stdio_polls(const struct stdio *io, struct pollfd *p);
 /* Moves what can be moved without waiting. */
 void stdio_pump(struct stdio *io);
 /* With the program frozen or gone: takes all it has written, and notes for
- * the manifest where each stream is. */
+ * the manifest where each stream is. What slurmstepd does not take now is said by
+ * stdio_pump() and stdio_flush(): it is not waited for. */
 int stdio_settle(struct stdio *io, struct manifest *m, struct err *e);
 /* Makes what was taken durable. Any thread; the program may run again. */
 int stdio_sync(const struct stdio *io, struct err *e);
 /* With every writer killed: hands on what is left, to the end of the pipes,
- * waiting for slurmstepd at most timeout_ms. */
-void stdio_flush(struct stdio *io, int timeout_ms);
+ * waiting for slurmstepd at most timeout_ms; patient: so long whenever it has taken something. */
+void stdio_flush(struct stdio *io, int timeout_ms, bool patient);
 /* What the program wrote to stream i in an earlier run stands there again. */
 int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
 		    struct err *e);
@@ -289,6 +294,7 @@ struct file_seen {
 	int64_t mtime_ns;
 	bool told; /* that its content is not kept */
 	bool shared; /* somebody else wrote to it */
+	bool met; /* at the last dump */
 };
 
 struct files_seen {
@@ -330,6 +336,7 @@ struct step {
 	int calls; /* of srun by the script, since its first start */
 	/* Of a step on several nodes: */
 	int order; /* number of the last order, set.h */
+	struct generation ordered; /* not the first node: as what it was to dump last */
 	struct set_answer answer; /* not the first node: what it said last */
 	bool all_run; /* restored on all nodes: there is no way back */
 	bool others_fault; /* the last dump came to nothing by another node, which says

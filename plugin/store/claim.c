@@ -43,7 +43,9 @@ int store_mark_ran(const struct store *store, int run, struct err *e)
 	char name[32];
 
 	snprintf(name, sizeof(name), RAN "%d", run);
-	return dir_write(store, name, "", false, e);
+	if (dir_write(store, name, "", false, e) < 0)
+		return -1;
+	return fsync(store->dir) < 0 ? err_sys(e, "cannot write %s/%s", store->path, name) : 0;
 }
 
 int store_ran_between(const struct store *store, int after, int before,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dir.h"
@@ -58,6 +59,19 @@ bool dir_split(const char *name, struct generation *g, const char **rest)
 	return true;
 }
 
+/* An NFS client that hears no answer asks again, and is then told that its own link is there. */
+static int link_once(const struct store *store, const char *part, const char *name, int fd)
+{
+	struct stat st;
+
+	if (linkat(store->dir, part, store->dir, name, 0) == 0)
+		return 0;
+	if (errno != EEXIST || fstat(fd, &st) < 0)
+		return -1;
+	errno = EEXIST;
+	return st.st_nlink == 2 ? 0 : -1;
+}
+
 int dir_write(const struct store *store, const char *name, const char *text,
 	      bool only, struct err *e)
 {
@@ -80,7 +94,7 @@ int dir_write(const struct store *store, const char *name, const char *text,
 	}
 	/* link and rename are atomic on NFS too, and link alone refuses. */
 	if (fsync(fd) < 0 ||
-	    (only ? linkat(store->dir, part, store->dir, name, 0) :
+	    (only ? link_once(store, part, name, fd) :
 		    renameat(store->dir, part, store->dir, name)) < 0) {
 		int why = errno;
 

@@ -50,7 +50,7 @@ static bool has_name(const struct names *n, const char *name)
 
 struct sweep {
 	const struct store *store;
-	int newest;
+	int newest, above; /* it is looked for generations above that */
 	struct names used;
 	struct err *e;
 };
@@ -64,7 +64,7 @@ static int add_used(const char *name, void *arg)
 	const char *rest;
 	int rc;
 
-	if (!dir_split(name, &g, &rest) || strcmp(rest, ".json"))
+	if (!dir_split(name, &g, &rest) || strcmp(rest, ".json") || g.number <= s->above)
 		return 0;
 	if (generation_peek(s->store, g, &m, s->e) < 0)
 		/* What it uses is not known: nothing is removed. */
@@ -113,6 +113,11 @@ int store_sweep(const struct store *store, struct err *e)
 	struct sweep s = { .store = store, .e = e };
 	int rc = dir_each(store, add_used, &s, e);
 
+	/* One that was published meanwhile may lean on what no other does any more, and has
+	 * found it there. */
+	s.above = s.newest;
+	if (rc == 0)
+		rc = dir_each(store, add_used, &s, e);
 	if (rc == 0)
 		rc = dir_each(store, drop_unused, &s, e);
 	free_names(&s.used);

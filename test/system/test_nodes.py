@@ -251,6 +251,28 @@ def test_what_a_failed_rank_leaves(cluster):
         assert len(lines(job.text(), rank)) == (70 if rank < 2 else 30)
 
 
+def test_first_node_fails_while_a_set_is_made(cluster):
+    """That is still whole, and what the job may go on from."""
+    job = submit(cluster, "srun -N2 -n4 --checkpoint bash -c 'echo $SLURM_PROCID line 1; "
+                 "[ $SLURM_PROCID -ge 2 ] || until [ -e fail ]; do sleep 0.1; done; "
+                 "[ $SLURM_PROCID -ge 2 ] || exit 3; sleep 12'\n")
+    job.wait_output("^3 line 1$")
+    other = cluster.ctl(f"scontrol show hostnames {job.wait_running()}").stdout.split()[1]
+    agent = cluster.run(other, f"pgrep -f '^/usr/libexec/sckpt/sckpt-agent .*job={job.number} '",
+                        user="root").stdout.split()[0]
+    cluster.run(other, f"kill -STOP {agent}", user="root")
+    try:
+        cluster.ctl(f"(sckpt create {job.number}.0 >created 2>&1 &)")
+        until("the first part", lambda: parts(job, "0")[0] == {(1, 0)})
+        (cluster.home() / "fail").write_text("")
+        until("its end", lambda: "exit code 3" in said(cluster).lower())
+    finally:
+        cluster.run(other, f"kill -CONT {agent}", user="root")
+    until("the other part", lambda: parts(job, "0")[1] == {(1, 0)}, 15)
+    assert job.wait_end(30) == ["FAILED"]
+    assert parts(job, "0") == [{(1, 0)}, {(1, 0)}]
+
+
 def test_no_set_is_left(cluster):
     """The job is held, once and with its words, and nothing has started on any node."""
     job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(60, 'exit 0')}\n")

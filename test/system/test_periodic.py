@@ -24,6 +24,23 @@ def test_every(cluster):
     assert job.text().splitlines() == [f"line {i}" for i in range(1, 401)]
 
 
+def test_reader_stands_still(cluster):
+    """Checkpoints while nobody reads what the program writes, more than all on the way
+    can hold: every byte comes, once."""
+    home = cluster.home()
+    cluster.conf("overhead=100\n")
+    script = cluster.script(
+        "job.sh", "srun --checkpoint=every=1s seq 3000000 |\n"
+        "\t{ until [ -e go ]; do sleep 0.2; done; cat; } >out\n")
+    job = cluster.submit(script)
+    until("four checkpoints", lambda: max(job.generations("0") or [0]) >= 4, 30)
+    (home / "go").write_text("")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+    out = (home / "out").read_text()
+    whole = out == "".join(f"{i}\n" for i in range(1, 3000001))
+    assert whole, out[-100:]
+
+
 def test_overhead(cluster):
     """What costs too much is done less often, and that is told once."""
     cluster.conf("overhead=1\n")

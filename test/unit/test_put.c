@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -221,6 +222,58 @@ static void other_requests(void **state)
 	image_reader_close(reader);
 }
 
+static int asking;
+
+static int put_for_nobody(void *arg, int handle, pid_t pid, uint64_t to, uint64_t size,
+			  struct err *e)
+{
+	(void)arg;
+	(void)handle;
+	(void)pid;
+	(void)to;
+	(void)size;
+	(void)e;
+	close_fd(&asking);
+	return 1;
+}
+
+/* Who was not told reads on as if nothing had been put. */
+static void answer_that_is_not_heard(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct err e = { "" };
+	struct image_reader *reader = image_reader_open(dir, &set, &usual, &e);
+	struct image_source source = image_reader_source(reader);
+	struct put_request r = { .size = 0 };
+	struct stream *s;
+	struct stat st;
+	int fd, p[2];
+
+	(void)state;
+	source.put = put_for_nobody;
+	assert_non_null(s = stream_open(top, NULL, &source, &e));
+	fd = connect_to(top, "serve");
+	ask_name(fd, image.name);
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(fstat(p[0], &st), 0);
+	send_pipe(fd, p[1]);
+	for (int i = 0; i < 3; i++)
+		assert_true(stream_step(s, &e) >= 0);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/" PUT_SOCKET, top);
+	asking = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	assert_int_equal(connect(asking, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	r.pipe = st.st_ino;
+	assert_int_equal(send(asking, &r, sizeof(r), 0), sizeof(r));
+	r.size = PAGE;
+	assert_int_equal(send(asking, &r, sizeof(r), 0), sizeof(r));
+	assert_int_equal(stream_step(s, &e), -1);
+	says(e, "could not be told");
+	close(p[0]);
+	close(fd);
+	stream_close(s);
+	image_reader_close(reader);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +281,7 @@ int main(void)
 		cmocka_unit_test(in_turn_with_the_pipe),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(other_requests),
+		cmocka_unit_test(answer_that_is_not_heard),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sets of images: what goes in comes out, or nothing does. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "image/meta.h"
@@ -245,6 +247,44 @@ static void only_what_changed(void **state)
 	free(c.data);
 	free(grown.data);
 	assert_int_equal(files(), 0);
+}
+
+/* Each set leaves packs of few pages, all of which stay in use. */
+static void many_packs(void **state)
+{
+	const struct image_options options = { .threads = 16, .buffer = 4 << 20 };
+	const size_t slab = 256 << 10;
+	struct content c = content("pages-1.img", 64 * slab);
+	struct rlimit few, was;
+	struct image_set last, next;
+	struct err e = { "" };
+	size_t i;
+
+	(void)state;
+	getrlimit(RLIMIT_NOFILE, &was);
+	few = was;
+	few.rlim_cur = 64;
+	fill_random(c.data, c.size, 11);
+	assert_int_equal(write_set(dir, "0-0", &options, NULL, &c, 1, &last, &e), 0);
+	/* Beside the packs there is a meta file for each. */
+	for (i = 1; files() - i < 600; i++) {
+		char prefix[16];
+
+		snprintf(prefix, sizeof(prefix), "%zu-0", i);
+		for (size_t at = i % 4 * slab; at < c.size; at += 4 * slab)
+			c.data[at + i / 4 % 64 * PAGE + i / 256] ^= 1;
+		setrlimit(RLIMIT_NOFILE, &few);
+		if (write_set(dir, prefix, &options, &last, &c, 1, &next, &e) < 0)
+			fail_msg("set %zu: %s", i, e.text);
+		setrlimit(RLIMIT_NOFILE, &was);
+		assert_true(next.stored < c.size / 8);
+		assert_true(next.pack_count <= 512 + 16);
+		image_set_free(&last);
+		last = next;
+	}
+	assert_int_equal(read_set(dir, &last, &options, &c, 1, &e), 0);
+	image_set_free(&last);
+	free(c.data);
 }
 
 /* More bulk images are open at once than there are slabs. */
@@ -495,6 +535,52 @@ static void cancel(void **state)
 	free(c.data);
 }
 
+/* Between the two words of a cancel, the second of which is said with the lock held. */
+static _Thread_local bool slow;
+
+int pthread_mutex_lock(pthread_mutex_t *m)
+{
+	static int (*real)(pthread_mutex_t *m);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_lock");
+	if (slow)
+		usleep(500000);
+	return real(m);
+}
+
+static void *call_off_slowly(void *arg)
+{
+	slow = true;
+	image_writer_cancel(arg);
+	return NULL;
+}
+
+static void cancel_in_between(void **state)
+{
+	struct image_options options = { .threads = 1, .buffer = 16 << 20, .level = 9 };
+	struct content c = content("pages-1.img", 12 * MIB);
+	struct image_writer *w;
+	struct image_sink sink;
+	struct image_set set;
+	struct err e = { "" };
+	pthread_t t;
+
+	(void)state;
+	fill_text(c.data, c.size, 9);
+	w = image_writer_open(dir, "1-0", &options, NULL, 0, &e);
+	assert_non_null(w);
+	sink = image_writer_sink(w);
+	assert_int_equal(pour_image(&sink, &c, &e), 0);
+	pthread_create(&t, NULL, call_off_slowly, w);
+	assert_int_equal(image_writer_finish(w, &set, &e), -1);
+	says(e, "called off");
+	pthread_join(t, NULL);
+	image_writer_close(w);
+	free(c.data);
+	assert_int_equal(files(), 0);
+}
+
 /* ---- damage ------------------------------------------------------------------- */
 
 static void damage_file(const struct image_set *set, const char *name,
@@ -634,12 +720,14 @@ int main(void)
 		SET_TEST(odd_sizes),
 		SET_TEST(zeros_and_equals_cost_nothing),
 		SET_TEST(only_what_changed),
+		SET_TEST(many_packs),
 		SET_TEST(many_open_at_once),
 		SET_TEST(lent_pages_stay),
 		SET_TEST(parts_of_a_file),
 		SET_TEST(limit),
 		SET_TEST(name_taken),
 		SET_TEST(cancel),
+		SET_TEST(cancel_in_between),
 		SET_TEST(damage),
 		SET_TEST(larger_than_it_may_be),
 		SET_TEST(an_error_while_it_is_sent_on),

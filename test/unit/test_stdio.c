@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The agent between slurmstepd and the program: output that is kept, or is not. */
-#include <errno.h>
+/* What the agent does with a program's output at a dump. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "files.h"
 #include "unit.h"
+
+#define TASKS 2
+#define STREAMS (TASKS * TASK_STREAMS)
+#define PIECE 50000
+
+static char dir[] = "/tmp/sckpt-unit-XXXXXX";
 
 /* No stream is a file here. */
 int rewind_stream(struct rewind *r, int i, int fd, struct err *e)
@@ -16,7 +21,7 @@ int rewind_stream(struct rewind *r, int i, int fd, struct err *e)
 	(void)r;
 	(void)i;
 	(void)fd;
-	return err_set(e, "not asked for");
+	return err_set(e, "not here");
 }
 
 bool rewind_shared(const struct rewind *r, int i)
@@ -26,137 +31,239 @@ bool rewind_shared(const struct rewind *r, int i)
 	return false;
 }
 
-/* A step with one task, whose three streams are pipes, and its logs. */
-struct at {
-	struct spec spec;
-	struct stdio io;
-	struct store store;
-	char top[32];
-	int slurm[TASK_STREAMS], program[TASK_STREAMS]; /* their ends */
-};
+/* ---- tasks, and slurmstepd's ends of their standard output --------------------- */
 
-static void begin(struct at *at)
+static struct stdio io;
+static struct store store;
+static int readers[TASKS];
+
+static void take(const struct spec *spec)
 {
-	int fds[TASK_STREAMS];
-	struct err e;
+	struct err e = { "" };
+	int fds[STREAMS], p[2];
 
-	*at = (struct at){ .spec = { .step = "batch", .tasks = 1, .nodes = 1 },
-			   .top = "/tmp/sckpt-unit-XXXXXX" };
-	assert_non_null(mkdtemp(at->top));
-	assert_int_equal(store_open_path(at->top, &at->store, &e), 0);
-	for (int i = 0; i < TASK_STREAMS; i++) {
-		int p[2];
-
-		assert_int_equal(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0);
-		fds[i] = p[i != 0];
-		at->slurm[i] = p[i == 0];
+	memset(fds, -1, sizeof(fds));
+	for (int i = 0; i < TASKS; i++) {
+		assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+		readers[i] = p[0];
+		fcntl(p[0], F_SETFL, O_NONBLOCK);
+		fds[i * TASK_STREAMS + 1] = p[1];
 	}
-	assert_int_equal(stdio_take(&at->io, &at->spec, fds, 1, &e), 0);
-	assert_int_equal(stdio_keep(&at->io, &at->store, true, &e), 0);
-	for (int i = 0; i < TASK_STREAMS; i++) {
-		at->program[i] = at->io.s[i].program;
-		close(fds[i]);
+	assert_int_equal(stdio_take(&io, spec, fds, TASKS, &e), 0);
+	assert_int_equal(stdio_keep(&io, &store, true, &e), 0);
+	for (int i = 0; i < TASKS; i++)
+		close(fds[i * TASK_STREAMS + 1]);
+}
+
+static void let_go(void)
+{
+	for (int i = 0; i < STREAMS; i++) {
+		close_fd(&io.s[i].inner);
+		close_fd(&io.s[i].outer);
+		close_fd(&io.logs[i]);
+		free(io.s[i].buf);
+		free(io.s[i].raw);
 	}
+	for (int i = 0; i < TASKS; i++)
+		close_fd(&readers[i]);
+	free(io.s);
+	free(io.logs);
 }
 
-static void end(struct at *at)
+static size_t written[TASKS]; /* by each task */
+static size_t got[TASKS]; /* by each reader */
+
+/* No two stretches of that are alike. */
+static char byte_at(int task, size_t at)
 {
-	for (int i = 0; i < TASK_STREAMS; i++) {
-		close(at->slurm[i]);
-		close(at->program[i]);
-		close_fd(&at->io.s[i].outer);
-		close_fd(&at->io.s[i].inner);
-		close_fd(&at->io.logs[i]);
-		free(at->io.s[i].buf);
-	}
-	free(at->io.s);
-	free(at->io.logs);
-	store_close(&at->store);
-	assert_int_equal(tree_remove(AT_FDCWD, at->top, NULL), 0);
+	return (char)(at * 31 + (at >> 8) * 7 + (size_t)task);
 }
 
-static void say(struct at *at, const char *text)
+static void write_piece(int task)
 {
-	assert_int_equal(file_write(at->program[1], text, strlen(text), NULL), 0);
-	stdio_pump(&at->io);
+	static char data[PIECE];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = byte_at(task, written[task] + i);
+	assert_int_equal(write(io.s[task * TASK_STREAMS + 1].program, data, sizeof(data)),
+			 sizeof(data));
+	written[task] += sizeof(data);
 }
 
-static void assert_said(const struct at *at, int stream, const char *text)
-{
-	char is[100] = "";
-
-	assert_true(read(at->slurm[stream], is, sizeof(is) - 1) >= 0 || !*text);
-	assert_string_equal(is, text);
-}
-
-/* A log that had an error is none that can be made durable, whoever was told of it. */
-static void a_log_that_had_an_error(void **state)
+static void settle(void)
 {
 	struct manifest m = { .job = 0 };
 	struct err e = { "" };
-	struct at at;
-	int log;
 
-	(void)state;
-	begin(&at);
-	say(&at, "one\n");
-	assert_int_equal(stdio_settle(&at.io, &m, &e), 0);
-	assert_int_equal(m.streams[1].length, 4);
-	assert_int_equal(stdio_sync(&at.io, &e), 0);
-	/* While that dump is being written, the program goes on. */
-	log = at.io.logs[1];
-	at.io.logs[1] = open("/dev/full", O_WRONLY | O_CLOEXEC);
-	say(&at, "two\n");
-	close(at.io.logs[1]);
-	at.io.logs[1] = log;
-	say(&at, "three\n");
-	assert_said(&at, 1, "one\ntwo\nthree\n");
-	assert_int_equal(stdio_sync(&at.io, &e), -1);
-	says(e, "could not be kept");
-	says(e, strerror(ENOSPC));
-	assert_int_equal(lseek(log, 0, SEEK_END), 4);
+	assert_int_equal(stdio_settle(&io, &m, &e), 0);
+	for (int i = 0; i < TASKS; i++)
+		assert_int_equal(m.streams[i * TASK_STREAMS + 1].length, written[i]);
 	manifest_free(&m);
-	assert_int_equal(stdio_settle(&at.io, &m, &e), -1);
-	says(e, strerror(ENOSPC));
-	manifest_free(&m);
-	end(&at);
 }
 
-/* What is not in a log any more is not said as zeros. */
-static void a_log_that_is_too_short(void **state)
+/* As a program that runs on while nobody reads what it writes. */
+static void checkpoint_unread(int times)
 {
-	struct manifest m = { .job = 0 };
-	struct err e = { "" };
-	struct at at;
+	int64_t begun = clock_ns(CLOCK_MONOTONIC);
+
+	for (int n = 0; n < times; n++) {
+		for (int i = 0; i < TASKS; i++)
+			write_piece(i);
+		stdio_pump(&io);
+		settle();
+	}
+	assert_true(clock_ns(CLOCK_MONOTONIC) - begun < INT64_C(500000000));
+}
+
+static size_t read_some(int task)
+{
+	size_t before = got[task];
+	char data[8192];
+	ssize_t n;
+
+	while ((n = read(readers[task], data, sizeof(data))) > 0)
+		for (ssize_t i = 0; i < n; i++)
+			assert_int_equal(data[i], byte_at(task, got[task]++));
+	return got[task] - before;
+}
+
+static void nothing_of_what_is_not_read_is_lost(void **state)
+{
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = "0" };
 
 	(void)state;
-	begin(&at);
-	say(&at, "one\n");
-	assert_int_equal(file_write(at.program[2], "err\n", 4, NULL), 0);
-	assert_int_equal(stdio_settle(&at.io, &m, &e), 0);
-	assert_said(&at, 1, "one\n");
-	assert_said(&at, 2, "err\n");
-	say(&at, "two\n");
-	assert_said(&at, 1, "two\n");
-	assert_int_equal(stdio_recall(&at.io, &m, NULL, &e), 0);
-	assert_said(&at, 1, "one\n");
-	assert_said(&at, 2, "err\n");
-	assert_int_equal(ftruncate(at.io.logs[2], 3), 0);
-	assert_int_equal(stdio_recall(&at.io, &m, NULL, &e), -1);
-	says(e, "only 3 of 4 bytes");
-	assert_said(&at, 1, "");
-	assert_said(&at, 2, "");
-	assert_int_equal(lseek(at.io.logs[2], 0, SEEK_END), 3);
-	manifest_free(&m);
-	end(&at);
+	memset(written, 0, sizeof(written));
+	memset(got, 0, sizeof(got));
+	take(&spec);
+	checkpoint_unread(8);
+	/* The programs' end, which is met behind all that they have said. */
+	stdio_given(&io);
+	for (int n = 0; n < 1000; n++) {
+		struct pollfd p[STREAMS];
+
+		if (n == 3)
+			settle();
+		if (stdio_polls(&io, p) == 0)
+			break;
+		stdio_pump(&io);
+		read_some(0);
+		/* That one stands still for longer. */
+		if (n > 100)
+			read_some(1);
+	}
+	for (int i = 0; i < TASKS; i++) {
+		char none;
+
+		assert_int_equal(got[i], written[i]);
+		assert_int_equal(read(readers[i], &none, 1), 0);
+	}
+	let_go();
+}
+
+/* What the log of the order says that is said next. */
+static struct {
+	uint32_t stream, left;
+	off_t at;
+} next;
+
+static void expect(int task, size_t size)
+{
+	while (size > 0) {
+		size_t n;
+
+		if (!next.left) {
+			assert_int_equal(pread(io.logs[0], &next, 8, next.at), 8);
+			next.at += 8;
+		}
+		assert_int_equal(next.stream, task * TASK_STREAMS + 1);
+		n = size < next.left ? size : next.left;
+		next.left -= (uint32_t)n;
+		size -= n;
+	}
+}
+
+static void what_is_put_off_keeps_its_order(void **state)
+{
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = CALL_STEP "1" };
+
+	(void)state;
+	memset(written, 0, sizeof(written));
+	memset(got, 0, sizeof(got));
+	take(&spec);
+	assert_true(io.ordered);
+	checkpoint_unread(3);
+	for (int n = 0; n < 1000 && got[0] + got[1] < written[0] + written[1]; n++) {
+		struct pollfd p[STREAMS];
+
+		if (n == 3)
+			checkpoint_unread(1);
+		assert_true(stdio_polls(&io, p) > 0);
+		stdio_pump(&io);
+		for (int i = 0; i < TASKS; i++)
+			expect(i, read_some(i));
+	}
+	assert_int_equal(got[0], written[0]);
+	assert_int_equal(got[1], written[1]);
+	let_go();
+}
+
+static void *read_slowly(void *arg)
+{
+	for (int n = 0; n < 200 && got[0] < written[0]; n++) {
+		char data[4096];
+		ssize_t more = read(readers[0], data, sizeof(data));
+
+		if (more > 0)
+			got[0] += (size_t)more;
+		read_some(1);
+		usleep(10000);
+	}
+	return arg;
+}
+
+/* Programs have ended: who reads what they said slowly gets all of it. */
+static void the_end_is_waited_for(void **state)
+{
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = "0" };
+	pthread_t t;
+
+	(void)state;
+	memset(written, 0, sizeof(written));
+	memset(got, 0, sizeof(got));
+	take(&spec);
+	checkpoint_unread(6);
+	stdio_given(&io);
+	pthread_create(&t, NULL, read_slowly, NULL);
+	stdio_flush(&io, 300, true);
+	pthread_join(t, NULL);
+	assert_int_equal(got[0], written[0]);
+	assert_int_equal(got[1], written[1]);
+	let_go();
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	store.dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return store.dir < 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	close(store.dir);
+	return tree_remove(AT_FDCWD, dir, NULL);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_log_that_had_an_error),
-		cmocka_unit_test(a_log_that_is_too_short),
+		cmocka_unit_test(nothing_of_what_is_not_read_is_lost),
+		cmocka_unit_test(what_is_put_off_keeps_its_order),
+		cmocka_unit_test(the_end_is_waited_for),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, teardown);
 }

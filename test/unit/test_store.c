@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The store, with a munged of the test's own. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -20,7 +21,9 @@ static struct spec spec = { .cluster = "lab", .step = "batch", .job = 7,
 			    .node = "n1" };
 static pid_t munged = -1;
 
-/* In place of the C library's: a file server that is away for a moment. */
+/* ---- what the file server does ---------------------------------------------- */
+
+/* It is away for a moment. */
 static bool away;
 
 int faccessat(int dir, const char *name, int mode, int flags)
@@ -29,6 +32,41 @@ int faccessat(int dir, const char *name, int mode, int flags)
 		return (int)syscall(SYS_faccessat2, dir, name, mode, flags);
 	errno = ESTALE;
 	return -1;
+}
+
+/* It has made the link, and its answer does not come: the client asks again. */
+static bool answer_is_lost;
+
+int linkat(int from, const char *name, int to, const char *as, int flags)
+{
+	long rc = syscall(SYS_linkat, from, name, to, as, flags);
+
+	return (int)(rc == 0 && answer_is_lost ?
+			     syscall(SYS_linkat, from, name, to, as, flags) : rc);
+}
+
+static int made_durable; /* the last descriptor that was */
+
+int fsync(int fd)
+{
+	made_durable = fd;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+/* What another process does when a directory has just been read; NULL nothing. */
+static void (*meanwhile)(void);
+
+int closedir(DIR *d)
+{
+	static int (*real)(DIR *d);
+	void (*now)(void) = meanwhile;
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "closedir");
+	meanwhile = NULL;
+	if (now)
+		now();
+	return real(d);
 }
 
 /* ---- around the tests ------------------------------------------------------ */
@@ -423,10 +461,25 @@ static void who_ran(void **state)
 
 	assert_int_equal(store_ran_between(s, 0, 9, &e), 0);
 	assert_int_equal(store_mark_ran(s, 3, &e), 0);
+	assert_int_equal(made_durable, s->dir);
 	assert_int_equal(store_mark_ran(s, 3, &e), 0);
 	assert_int_equal(store_ran_between(s, 2, 4, &e), 1);
 	assert_int_equal(store_ran_between(s, 3, 4, &e), 0);
 	assert_int_equal(store_ran_between(s, 0, 3, &e), 0);
+}
+
+static void a_link_that_is_asked_for_twice(void **state)
+{
+	const struct store *s = *state;
+	struct err e = { "" };
+
+	answer_is_lost = true;
+	publish(s, (struct generation){ 1, 0 }, NULL, NULL);
+	assert_int_equal(store_claim(s, 1, "n1", &e), 0);
+	/* And another one's is another one's. */
+	assert_int_equal(store_claim(s, 1, "n2", &e), 1);
+	answer_is_lost = false;
+	assert_int_equal(load(s, 1, 0, &e), 0);
 }
 
 static void seal_is_of_one_text_and_one_user(void **state)
@@ -986,6 +1039,38 @@ static void shared_packs_stay(void **state)
 	image_set_free(&three);
 }
 
+static const struct store *shared;
+static struct manifest unpublished;
+
+static void publish_it(void)
+{
+	struct err e = { "" };
+
+	assert_int_equal(generation_publish(shared, &unpublished, &e), 0);
+}
+
+/* It leans on a generation whose removal has begun, and which was not the newest: that one
+ * could not be restored. */
+static void published_while_another_is_removed(void **state)
+{
+	struct image_set first;
+	struct err e = { "" };
+
+	shared = *state;
+	publish(shared, (struct generation){ 1, 0 }, NULL, &first);
+	publish(shared, (struct generation){ 2, 0 }, NULL, NULL);
+	unpublished = some_manifest(3, 1);
+	assert_int_equal(write_set(shared->dir, "3-1", &options, &first, contents, 2,
+				   &unpublished.set, &e), 0);
+	meanwhile = publish_it;
+	assert_int_equal(generation_remove(shared, (struct generation){ 1, 0 }, &e), 0);
+	assert_null(meanwhile);
+	assert_list(shared, "3-1 2-0");
+	assert_int_equal(read_set(shared->dir, &unpublished.set, &options, contents, 2, &e), 0);
+	image_set_free(&unpublished.set);
+	image_set_free(&first);
+}
+
 static void quota_and_room(void **state)
 {
 	const struct store *s = *state;
@@ -1369,6 +1454,7 @@ int main(void)
 		STEP_TEST(what_could_not_be_read_again),
 		STEP_TEST(ended_is_said_later),
 		STEP_TEST(who_ran),
+		STEP_TEST(a_link_that_is_asked_for_twice),
 		STEP_TEST(seal_is_of_one_text_and_one_user),
 		STEP_TEST(seal_of_another_user),
 		STEP_TEST(seal_needs_munged),
@@ -1385,6 +1471,7 @@ int main(void)
 		STEP_TEST(what_cannot_be_told),
 		STEP_TEST(nodes_talk),
 		STEP_TEST(shared_packs_stay),
+		STEP_TEST(published_while_another_is_removed),
 		STEP_TEST(quota_and_room),
 		STEP_TEST(requests_and_answers),
 		STEP_TEST(set_aside_and_forget),
