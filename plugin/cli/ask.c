@@ -299,11 +299,13 @@ static int await_part(const struct asking *a, int part, int64_t start, char **te
 static int found(struct asking *a, const struct status *s)
 {
 	int nodes = store_nodes(&a->store), rc = EXIT_OK;
-	char **texts = calloc((size_t)nodes, sizeof(*texts));
+	char **texts = nodes < 0 ? NULL : calloc((size_t)nodes, sizeof(*texts));
 	int64_t start = now_ms();
 	struct err e = { "" };
 	char why[sizeof(s->text)];
 
+	if (nodes < 0)
+		return complain(EXIT_FAILED, "cannot tell how many nodes %s is of: %m", a->store.path);
 	if (!texts)
 		return complain(EXIT_FAILED, "no memory");
 	snprintf(why, sizeof(why), "%s", s->text);

@@ -294,8 +294,10 @@ static int check_shape(const struct import *in, const struct store *store,
 		       struct err *e)
 {
 	cleanup_free struct generation *list = NULL;
-	int nodes = store_nodes(store), count = store_published(store, &list, e);
+	int count = store_published(store, &list, e), nodes = store_nodes(store);
 
+	if (nodes < 0)
+		return err_sys(e, "cannot tell how many nodes %s is of", store->path);
 	if (count < 0)
 		return -1;
 	if (count > 0 && nodes != in->nodes)

@@ -157,6 +157,8 @@ static void check_others(struct verdict *v, const struct spec *step,
 	int nodes = store_nodes(store);
 	struct spec part = *step;
 
+	if (nodes < 0)
+		fault(v, "its number of nodes", strerror(errno));
 	for (part.part = 1; part.part < nodes; part.part++) {
 		struct err e = { "" };
 		struct store at;

@@ -108,6 +108,8 @@ int from_adopt(const struct spec *spec, const struct from *from, int run,
 	int nodes = store_nodes(&from->store), rc;
 	struct store own;
 
+	if (nodes < 0)
+		return err_sys(e, "cannot tell how many nodes %s is of", from->store.path);
 	if (nodes != spec->nodes)
 		return err_set(e, "it is of a step on %d node%s, and this one is started on %d: ask for the same number of nodes and tasks",
 			       nodes, nodes > 1 ? "s" : "", spec->nodes);

@@ -3,10 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "dir.h"
@@ -29,6 +33,37 @@ static int step_down(int dir, const char *name, bool make, struct err *e)
 		return err_set(e, "directory %s belongs to user id %u", name,
 			       st.st_uid);
 	return steal_fd(&fd);
+}
+
+/* Whose process serves the mount that this is on (FUSE: user_id=); -1: none's, or it is not seen. */
+static int64_t server_of(int dir)
+{
+	cleanup_free char *info = NULL, *mounts = NULL;
+	char path[64], *rest, *line, *at;
+	struct statfs fs;
+	int id, its;
+
+	if (fstatfs(dir, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dir);
+	if (file_read(AT_FDCWD, path, 65536, &info, NULL) <= 0 ||
+	    !(at = strstr(info, "mnt_id:")) || sscanf(at, "mnt_id: %d", &id) != 1 ||
+	    file_read(AT_FDCWD, "/proc/self/mountinfo", 16 << 20, &mounts, NULL) <= 0)
+		return -1;
+	for (rest = mounts; (line = strsep(&rest, "\n"));)
+		if (sscanf(line, "%d ", &its) == 1 && its == id && (at = strstr(line, "user_id=")))
+			return strtol(at + strlen("user_id="), NULL, 10);
+	return -1;
+}
+
+/* What it says of owners and modes, and keeps of what is written, is its process's word. */
+static int look_at_server(int dir, struct err *e)
+{
+	int64_t uid = server_of(dir);
+
+	return uid > 0 && uid != geteuid() ?
+		       err_set(e, "it is on a file system that a process of user id %" PRId64 " makes (FUSE)", uid) :
+		       0;
 }
 
 /* The user's own directory: all of it below spec->fixed. 1: it is not there. */
@@ -64,6 +99,8 @@ static int open_base(const struct spec *spec, bool make, int *base,
 		if (!next)
 			break;
 	}
+	if (look_at_server(dir, e) < 0)
+		return err_context(e, "%s", spec->base);
 	*base = steal_fd(&dir);
 	return 0;
 }

@@ -540,6 +540,26 @@ def fuse_lies(c):
     return f"{told[-1]}; digests of what was read ({got} exports right or refused, of 6 restarts {went} went on with what was sealed)"
 
 
+@attack("the same mount, for others, too, passes for a directory of user2's, who has put a dir= there")
+def fuse_passes(c):
+    mode = c.run("n1", "stat -c %a ~").stdout.strip()
+    try:
+        with lies(c, "others") as (how, seen):
+            c.run("n1", "chmod 755 ~")
+            how("owner 1002")
+            done = c.run("n1", "srun -n1 -w n1 --checkpoint=dir=/home/user1/fuse stat -c %u:%a /home/user1/fuse", user="user2")
+            assert done.stdout == "1002:700\n" and "lied" in seen(), done.stdout + done.stderr
+            must_not("not protected" not in done.stderr, done.stderr)
+            assert "a process of user id 1001 makes (FUSE)" in done.stderr, done.stderr
+            # Its own user's it may be.
+            how("none")
+            done = c.run("n1", "srun -n1 -w n1 --checkpoint=dir=/home/user1/fuse true")
+            assert "not protected" not in done.stderr, done.stderr
+    finally:
+        c.run("n1", f"chmod {mode} ~")
+    return "it is seen whose process makes that file system"
+
+
 @attack("the same mount does not answer, while root runs sckpt --user user1 on it")
 def fuse_hangs(c):
     at = "--dir /home/user1/fuse --user user1"

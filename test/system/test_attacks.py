@@ -76,6 +76,7 @@ QUICK = ("broker.swapped", "broker.given_away", "broker.messages", "broker.insid
          "broker.namespaces", "broker.network", "broker.streams", "broker.words", "broker.needless",
          "broker.believed", "broker.door", "broker.mates", "broker.hook",
          "store.reach", "store.copied", "store.open_store", "store.fuse_hangs",
+         "store.fuse_passes",
          "root.root_terminal", "root.escapes",
          "root.forged_log", "root.run_directory", "root.import_closed", "processes.pids",
          "processes.no_new_privs", "allow.from_before")
