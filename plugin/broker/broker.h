@@ -44,7 +44,7 @@ struct broker {
 /* ---- say.c: the node's system log (authpriv) --------------------------------------- */
 
 void say_open(uint32_t job, const char *step);
-/* A line; after many of a step no more. */
+/* A line; after many of a step few of them. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- enter.c --------------------------------------------------------------------- */

@@ -8,7 +8,8 @@
 
 #include "broker.h"
 
-/* A user who tries ten thousand times does not fill it. */
+/* A user who tries ten thousand times does not fill it: behind that the hundredth, the
+ * thousandth and so on. */
 #define MOST 50
 
 static int *said; /* shared by all of the broker's processes */
@@ -22,18 +23,27 @@ void say_open(uint32_t job, const char *step)
 	openlog("sckpt-broker", LOG_PID | LOG_NDELAY, LOG_AUTHPRIV);
 }
 
+static bool is_round(int count)
+{
+	while (count % 10 == 0)
+		count /= 10;
+	return count == 1;
+}
+
 void say(const char *fmt, ...)
 {
 	char text[900];
 	int count;
 	va_list ap;
 
-	if (said == MAP_FAILED || (count = __atomic_add_fetch(said, 1, __ATOMIC_RELAXED)) > MOST)
+	if (said == MAP_FAILED)
+		return;
+	count = __atomic_add_fetch(said, 1, __ATOMIC_RELAXED);
+	if (count > MOST && !is_round(count))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (count == MOST)
-		strcpy(text, "there is more of this, and it is not logged any more");
-	syslog(LOG_WARNING, "%s: %s", who, text_plain(text));
+	syslog(LOG_WARNING, "%s: %s%s", who, text_plain(text),
+	       count < MOST ? "" : " (there is more of this than is logged)");
 }

@@ -17,7 +17,8 @@ SANDBOX = "/shared/subject/sandbox"
 # elevate='s words: what needs them, how it says that it is ready, and what its criu has for it.
 ELEVATED = {"seccomp": (f"exec {SANDBOX} 600", "^tick 1$", 1 << 21),
             "tcp": ("exec python3 /shared/subject/pair.py 100000", "^round 1$", 1 << 12)}
-MARK = 1 << 18  # SYS_CHROOT, of a criu that restores (broker/enter.c)
+MARK = 1 << 18  # SYS_CHROOT, of every criu of the broker's (broker/enter.c)
+SYSTEM_LOG = "/var/log/system-log"
 
 
 class Won(Exception):
@@ -45,6 +46,20 @@ class Field(Cluster):
         target.mkdir(exist_ok=True)
         for p in (pathlib.Path(__file__).parent / "inside").iterdir():
             sh("install", "-m", "755", p, target / p.name)
+        for node in self.nodes:
+            self.run(node, f"python3 {INSIDE}/syslog.py {SYSTEM_LOG}", user="root")
+
+    def system_log(self, node):
+        """All lines that were sent to it until now."""
+        mark = f"mark {time.monotonic()}"
+        return self.run(node, f"python3 -c \"import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'{mark}', '/dev/log')\"; "
+                        f"until grep -q '^{mark}$' {SYSTEM_LOG}; do sleep 0.02; done; grep -v '^mark ' {SYSTEM_LOG}",
+                        user="root", check=False).stdout.splitlines()
+
+    def logged(self):
+        """What an admin has to hear of, line by line: of sckpt-broker, and of the plugin."""
+        return [(node, line) for node in self.nodes for line in self.system_log(node) + self.run(
+            node, "grep -h sckpt /var/log/slurm/slurmd.log | grep -v ' debug[0-9]*:'", user="root", check=False).stdout.splitlines()]
 
     def tidy(self):
         for user in ("user1", "user2"):
@@ -112,7 +127,7 @@ def run(words):
         if words and not any(w in text or w in function.__name__ for w in words):
             continue
         count += 1
-        begin = time.monotonic()
+        begin, before = time.monotonic(), set(c.logged())
         try:
             stopped = function(c)
             assert stopped, "it says nothing"
@@ -124,7 +139,10 @@ def run(words):
         except Exception:  # noqa: BLE001 (whatever it is, the next one is tried)
             broken += 1
             print(f"BROKEN     {text}\n{traceback.format_exc()}", end="")
-        print(f" ({time.monotonic() - begin:.0f} s)", flush=True)
+        print(f" ({time.monotonic() - begin:.0f} s)")
+        new = [line for line in c.logged() if line not in before]
+        print(f"           in the logs: {len(new)} lines, {new[0][1][:150]}" if new else
+              "           in the logs: none (the kernel's word, or the job's own)", flush=True)
         c.tidy()
     if broken:
         print(f"{broken} could not be tried")

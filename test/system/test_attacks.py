@@ -72,7 +72,7 @@ def test_forged_environment(cluster):
     assert "cluster=test " in out
 
 
-QUICK = ("broker.swapped", "broker.given_away", "broker.messages", "broker.inside",
+QUICK = ("broker.forged", "broker.swapped", "broker.given_away", "broker.messages", "broker.inside",
          "broker.namespaces", "broker.network", "broker.streams", "broker.words", "broker.needless",
          "broker.believed", "broker.door", "broker.mates", "broker.hook",
          "store.reach", "store.copied", "store.open_store", "store.fuse_hangs",
