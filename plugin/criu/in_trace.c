@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -21,12 +22,15 @@
 
 static long restore_trace(int request, pid_t pid, void *addr, unsigned long data)
 {
+	static bool attaches; /* before that it tries what the kernel can do */
 	long rc;
 
 	/* The first one of all. */
-	if (request == PTRACE_SEIZE && pid == ROOT_PID && !attach_done() &&
-	    caps_of(0) & UINT64_C(1) << CAP_SYS_CHROOT)
-		attach_all();
+	if (request == PTRACE_SEIZE && pid == ROOT_PID && !attaches) {
+		attaches = true;
+		if (caps_of(0) & UINT64_C(1) << CAP_SYS_CHROOT)
+			attach_all();
+	}
 	if (attach_done() && request == PTRACE_SEIZE) {
 		attach_seize(pid);
 		return 0;
@@ -38,7 +42,9 @@ static long restore_trace(int request, pid_t pid, void *addr, unsigned long data
 	if (request == PTRACE_SEIZE || request == PTRACE_SETOPTIONS)
 		data |= PTRACE_O_EXITKILL;
 	rc = syscall(SYS_ptrace, request, pid, addr, data);
-	if (rc < 0 && attach_done() && (request == PTRACE_SETOPTIONS || request == PTRACE_CONT))
+	/* Criu would wait for ever for a task that was killed meanwhile. */
+	if (rc < 0 && attaches && (request == PTRACE_SEIZE || request == PTRACE_INTERRUPT ||
+				   request == PTRACE_SETOPTIONS || request == PTRACE_CONT))
 		attach_failed(pid);
 	return rc;
 }

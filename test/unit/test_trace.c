@@ -312,18 +312,35 @@ static void goes_well(void)
 	/* The others end with criu. */
 }
 
-static void one_is_killed(void)
+static void make_and_kill_one(struct tree *t)
 {
 	siginfo_t info;
+
+	make(t);
+	kill(t->other, SIGKILL);
+	if (waitid(P_PID, (id_t)t->other, &info, WEXITED | WNOWAIT))
+		_exit(13);
+}
+
+static void one_is_killed(void)
+{
 	struct tree t;
 
-	make(&t);
-	kill(t.other, SIGKILL);
-	if (waitid(P_PID, (id_t)t.other, &info, WEXITED | WNOWAIT))
-		_exit(13);
+	make_and_kill_one(&t);
 	attach(t.root);
 	attach(t.two);
 	attach(t.mate);
+	attach(t.other);
+}
+
+/* To a criu that has no more than its user nothing is done before. */
+static void one_is_killed_of_the_user(void)
+{
+	struct tree t;
+
+	make_and_kill_one(&t);
+	permit(caps_of(0) & ~(UINT64_C(1) << CAP_SYS_CHROOT));
+	attach(t.root);
 	attach(t.other);
 }
 
@@ -398,6 +415,7 @@ static void none_goes_on_if_one_cannot_be_attached_to(void **state)
 		skip();
 	assert_int_equal(restore(goes_well, false), 0);
 	assert_int_equal(restore(one_is_killed, true), 1);
+	assert_int_equal(restore(one_is_killed_of_the_user, false), 1);
 	assert_int_equal(restore(one_is_not_ours, true), 1);
 	assert_int_equal(restore(connections_cannot_be_had, false), 1);
 	assert_int_equal(restore(more_threads, true), 1);
