@@ -113,7 +113,7 @@ int files_as_user(const struct broker *b, struct err *e)
 
 uint64_t caps_of_restored(int needs)
 {
-	/* NET_ADMIN until its connections are restored (criu/in_attach.c). */
+	/* NET_ADMIN until its sockets are restored (criu/in_tcp.c). */
 	return UINT64_C(1) << CAP_CHECKPOINT_RESTORE | UINT64_C(1) << MARK |
 	       (needs & ELEVATE_TCP ? UINT64_C(1) << CAP_NET_ADMIN : 0);
 }

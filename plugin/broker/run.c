@@ -112,7 +112,8 @@ static int check_seal(struct runner *r, char *image, size_t size, bool *elsewher
 		return -1;
 	if (statement_parse(text, &s) < 0)
 		return err_set(e, "the list of images is of another version of sckpt");
-	r->needs = s.needs | look_at_node();
+	/* Of a dump that needed nothing more is not made: it was made by a criu with nothing of use. */
+	r->needs = s.needs ? s.needs | look_at_node() : 0;
 	if (s.uid != r->b->uid)
 		rc = err_set(e, "the checkpoint is of user id %u", s.uid);
 	else if (strcmp(s.cluster, r->b->cluster))

@@ -12,7 +12,7 @@
  * thousandth and so on. */
 #define MOST 50
 
-static int *said; /* shared by all of the broker's processes */
+static uint64_t *said; /* shared by all of the broker's processes */
 static char who[64];
 
 void say_open(uint32_t job, const char *step)
@@ -23,7 +23,7 @@ void say_open(uint32_t job, const char *step)
 	openlog("sckpt-broker", LOG_PID | LOG_NDELAY, LOG_AUTHPRIV);
 }
 
-static bool is_round(int count)
+static bool is_round(uint64_t count)
 {
 	while (count % 10 == 0)
 		count /= 10;
@@ -33,7 +33,7 @@ static bool is_round(int count)
 void say(const char *fmt, ...)
 {
 	char text[900];
-	int count;
+	uint64_t count;
 	va_list ap;
 
 	if (said == MAP_FAILED)

@@ -12,7 +12,7 @@
  *
  * Of a criu with more capabilities than a program may have, the root gives those up then
  * that are only criu's own to use: all processes that criu makes descend from it (and those that
- * they need until their connections are restored: in_attach.c). Each of their threads gives up
+ * they need until their sockets are restored: in_tcp.c). Each of their threads gives up
  * the rest by itself, when its memory is the user's to write to already, by way of those that
  * were quicker.
  */

@@ -11,18 +11,10 @@
  * So before it attaches to the first one, all tasks that it has made are seized here, die with
  * criu, and stand still until it comes to them; and it ends if one is not as it should be. They
  * are known by what they are permitted, and no process of the user's is (broker/enter.c).
- *
- * Those with TCP connections have CAP_NET_ADMIN still, because each takes its own out of repair mode right
- * before it gets the program's credentials (rst_tcp_socks_all(), criu/pie/restorer.c), when another
- * thread of it, which has them already, may have opened its memory to the user. So criu, whose
- * memory nobody shares with the user, does that here, and they give the capability up. What they
- * try themselves then fails, which criu only logs (tcp_repair_off(), criu/include/sk-inet.h).
  */
 #include <dirent.h>
 #include <errno.h>
 #include <linux/capability.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,15 +22,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "call_in.h"
 #include "in_attach.h"
+#include "in_tcp.h"
 
 #define BIT(cap) (UINT64_C(1) << (cap))
-#define NET_ADMIN BIT(CAP_NET_ADMIN)
 /* caps_of_restored(), broker/enter.c */
 #define RESTORED (BIT(CAP_CHECKPOINT_RESTORE) | BIT(CAP_SYS_CHROOT))
 
@@ -66,63 +57,6 @@ static void __attribute__((noreturn, format(printf, 1, 2))) give_up(const char *
 static long trace(int request, pid_t tid, unsigned long data)
 {
 	return syscall(SYS_ptrace, request, tid, NULL, data);
-}
-
-/* ---- connections ------------------------------------------------------------------------- */
-
-/* tcp(7) does not tell of TCP_REPAIR; net/ipv4/tcp.c does. */
-static int repair_off(int sock)
-{
-	int mode, off = 0;
-	socklen_t size = sizeof(mode);
-
-	/* Of other kinds: no such option. */
-	if (getsockopt(sock, IPPROTO_TCP, TCP_REPAIR, &mode, &size) < 0 || !mode)
-		return 0;
-	return setsockopt(sock, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off));
-}
-
-static bool is_socket(int dir, const char *name)
-{
-	char link[16];
-
-	return readlinkat(dir, name, link, sizeof(link)) > 8 && !memcmp(link, "socket:[", 8);
-}
-
-static int connections_on_of(int pidfd, DIR *fds)
-{
-	struct dirent *d;
-
-	while ((errno = 0, d = readdir(fds))) {
-		int sock, rc;
-
-		if (!is_socket(dirfd(fds), d->d_name))
-			continue;
-		if ((sock = (int)syscall(SYS_pidfd_getfd, pidfd, atoi(d->d_name), 0)) < 0)
-			return -1;
-		rc = repair_off(sock);
-		close(sock);
-		if (rc < 0)
-			return -1;
-	}
-	return errno ? -1 : 0;
-}
-
-static int connections_on(pid_t pid)
-{
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0), rc = -1;
-	char path[32];
-	DIR *fds;
-
-	if (pidfd < 0)
-		return -1;
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	if ((fds = opendir(path))) {
-		rc = connections_on_of(pidfd, fds);
-		closedir(fds);
-	}
-	close(pidfd);
-	return rc;
 }
 
 /* ---- all tasks ------------------------------------------------------------------------------ */
@@ -161,13 +95,12 @@ static void hold_process(pid_t pid)
 	if (errno)
 		give_up("cannot attach to %d", (int)pid);
 	closedir(dir);
-	if (!(caps_of(pid) & NET_ADMIN))
-		return;
-	if (connections_on(pid) < 0)
+	if (tcp_go_on(pid) < 0)
 		give_up("cannot restore the connections of %d", (int)pid);
+	errno = EPERM;
 	for (size_t i = first; i < count; i++)
-		if (caps_keep(tasks[i].tid, RESTORED) < 0 || caps_of(tasks[i].tid) != RESTORED)
-			give_up("%d keeps CAP_NET_ADMIN", (int)tasks[i].tid);
+		if (caps_of(tasks[i].tid) != RESTORED)
+			give_up("%d has more than it should", (int)tasks[i].tid);
 }
 
 /* Zombies are restored as that, and criu attaches to none. */

@@ -7,11 +7,13 @@
  *
  * At a dump the program would die with criu.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,13 +22,28 @@
 #include "in_attach.h"
 #include "sckpt/criu.h"
 
+/* Criu's action script has been asked for the last time before that. */
+static bool all_is_there;
+
+__attribute__((visibility("default"))) int setenv(const char *name, const char *value, int replace)
+{
+	static int (*real)(const char *, const char *, int);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "setenv");
+	if (!strcmp(name, "CRTOOLS_SCRIPT_ACTION"))
+		all_is_there = !strcmp(value, "post-restore");
+	return real(name, value, replace);
+}
+
 static long restore_trace(int request, pid_t pid, void *addr, unsigned long data)
 {
-	static bool attaches; /* before that it tries what the kernel can do */
+	static bool attaches;
 	long rc;
 
-	/* The first one of all. */
-	if (request == PTRACE_SEIZE && pid == ROOT_PID && !attaches) {
+	/* The first one of all; before it tries what the kernel can do, or has the root unlock
+	 * something (arch_shstk_unlock()). */
+	if (request == PTRACE_SEIZE && pid == ROOT_PID && !attaches && all_is_there) {
 		attaches = true;
 		if (caps_of(0) & UINT64_C(1) << CAP_SYS_CHROOT)
 			attach_all();

@@ -21,6 +21,8 @@ static const struct {
 	  "it is connected to a unix socket of a program outside of the job (a daemon's, or ssh-agent's): close the connection before the job is stopped" },
 	{ "unix: Can't dump half of stream unix connection. name: %; peer name: %\n",
 	  "it is connected to the unix socket $2 of a program outside of the job: close the connection before the job is stopped" },
+	{ "skqueue: recvmsg fail: error: Protocol not supported",
+	  "a TCP connection is on its way to another process in a unix socket, and cannot be taken along so: have it received before the job is stopped" },
 	{ "sockets: Sockets (family % proto %) are not collected",
 	  "the kernel of this node does not tell of sockets of the kind $1/$2: the admin has to load its modules tcp_diag, udp_diag, raw_diag, unix_diag, netlink_diag and af_packet_diag" },
 	{ "Can't dump file % of that type [%] (anon anon_inode:%)\n",

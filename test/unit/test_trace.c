@@ -154,6 +154,7 @@ static void __attribute__((noreturn)) be_restored(int go, int ready)
 	socklen_t size = sizeof(mode);
 
 	connections(pair);
+	umask(022);
 	if (pthread_create(&mate, NULL, wait_there, &go) || write(ready, &byte, 1) != 1 ||
 	    wait_there(&go) != &go || pthread_join(mate, NULL))
 		_exit(3);
@@ -218,7 +219,9 @@ static void make(struct tree *t)
 
 	if (pipe2(go, O_CLOEXEC) || pipe2(ready, O_CLOEXEC))
 		_exit(6);
+	setenv("CRTOOLS_SCRIPT_ACTION", "post-restore", 1);
 	if ((t->other = restored(ROOT_PID + 5)) == 0 || (t->root = restored(ROOT_PID)) == 0) {
+		umask(022);
 		if (write(ready[1], "", 1) == 1)
 			pause();
 		_exit(0);
@@ -296,12 +299,10 @@ static void goes_well(void)
 	int status;
 
 	make(&t);
-	if (caps_of(t.mate) != (kept | NET_ADMIN))
-		_exit(10);
-	attach(t.root);
 	/* Before criu comes to them. */
 	if (caps_of(t.root) != kept || caps_of(t.other) != kept || caps_of(t.two) != kept || caps_of(t.mate) != kept)
 		_exit(11);
+	attach(t.root);
 	attach(t.two);
 	attach(t.mate);
 	attach(t.other);
@@ -342,6 +343,39 @@ static void one_is_killed_of_the_user(void)
 	permit(caps_of(0) & ~(UINT64_C(1) << CAP_SYS_CHROOT));
 	attach(t.root);
 	attach(t.other);
+}
+
+/* The umask of a process that has none in the image is not restored. */
+static void one_has_net_admin(void)
+{
+	struct tree t;
+	pid_t pid;
+
+	make(&t);
+	if ((pid = restored(ROOT_PID + 6)) == 0) {
+		pause();
+		_exit(0);
+	}
+	while (caps_of(pid) & (UINT64_C(1) << CAP_SYS_ADMIN))
+		sched_yield();
+	attach(t.root);
+}
+
+/* Criu has its root traced and let go before there are others (arch_shstk_unlock()). */
+static void root_is_traced_before(void)
+{
+	struct tree t;
+
+	make(&t);
+	setenv("CRTOOLS_SCRIPT_ACTION", "pre-restore", 1);
+	attach(t.root);
+	let_go(t.root);
+	setenv("CRTOOLS_SCRIPT_ACTION", "post-restore", 1);
+	attach(t.root);
+	attach(t.other);
+	attach(t.two);
+	attach(t.mate);
+	let_go(t.root);
 }
 
 static void one_is_not_ours(void)
@@ -414,6 +448,8 @@ static void none_goes_on_if_one_cannot_be_attached_to(void **state)
 	if ((caps_of(0) & NEEDED) != NEEDED)
 		skip();
 	assert_int_equal(restore(goes_well, false), 0);
+	assert_int_equal(restore(root_is_traced_before, false), 0);
+	assert_int_equal(restore(one_has_net_admin, true), 1);
 	assert_int_equal(restore(one_is_killed, true), 1);
 	assert_int_equal(restore(one_is_killed_of_the_user, false), 1);
 	assert_int_equal(restore(one_is_not_ours, true), 1);
