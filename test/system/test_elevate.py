@@ -149,6 +149,36 @@ def test_port_of_an_ended_connection(cluster):
     assert ticks(job, "line") == list(range(1, 201))
 
 
+# One pair that may go along, and one of which an end is on its way.
+ON_ITS_WAY = """import array, socket, time
+s = socket.create_server(("127.0.0.1", 0))
+def pair():
+    return socket.create_connection(s.getsockname()), s.accept()[0]
+kept, (sent, other) = pair(), pair()
+a, b = socket.socketpair()
+a.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sent.fileno()]))])
+sent.close()
+n = 0
+while True:
+    n += 1
+    print("tick", n, flush=True)
+    time.sleep(0.1)
+"""
+
+
+def test_connection_on_its_way(cluster):
+    """Nobody has looked where it leads, and nobody would make it work again."""
+    cluster.conf(TCP)
+    (cluster.home() / "way.py").write_text(ON_ITS_WAY)
+    job = submit(cluster, "python3 way.py")
+    until("progress", lambda: ticks(job))
+    done = cluster.run("n1", f"sckpt create {job.number}", check=False)
+    assert "a TCP connection is on its way to another process in a unix socket" in done.stderr, done.stderr
+    at = ticks(job)[-1]
+    until("progress", lambda: ticks(job)[-1] > at + 5)
+    job.cancel()
+
+
 def test_several_tasks(cluster):
     """One under seccomp, one with connections."""
     cluster.conf("elevate=seccomp,tcp\n")
