@@ -149,15 +149,16 @@ def test_port_of_an_ended_connection(cluster):
     assert ticks(job, "line") == list(range(1, 201))
 
 
-# One pair that may go along, and one of which an end is on its way.
+# One pair that may go along, and one that is on its way.
 ON_ITS_WAY = """import array, socket, time
 s = socket.create_server(("127.0.0.1", 0))
 def pair():
     return socket.create_connection(s.getsockname()), s.accept()[0]
 kept, (sent, other) = pair(), pair()
 a, b = socket.socketpair()
-a.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sent.fileno()]))])
+a.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sent.fileno(), other.fileno()]))])
 sent.close()
+other.close()
 n = 0
 while True:
     n += 1
