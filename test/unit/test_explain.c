@@ -15,6 +15,8 @@ static const struct {
 	  "a unix socket of a program outside of the job" },
 	{ "unix: Can't dump half of stream unix connection. name: (null); peer name: /run/nscd/socket",
 	  "the unix socket /run/nscd/socket of a program outside" },
+	{ "skqueue: recvmsg fail: error: Protocol not supported",
+	  "a TCP connection is on its way to another process" },
 	{ "sockets: Sockets (family 2 proto 6) are not collected",
 	  "of sockets of the kind 2/6: the admin has to load its modules tcp_diag" },
 	{ "Can't dump file 3 of that type [600] (anon anon_inode:[io_uring])",
@@ -125,7 +127,7 @@ static void unknown(void **state)
 	/* It never writes behind its end. */
 	text[8] = 'x';
 	assert_int_equal(explain_error("Can't fork for 1001: File exists", text, 8),
-			 27);
+			 28);
 	assert_string_equal(text, "the PID");
 	assert_int_equal(text[8], 'x');
 }
