@@ -7,6 +7,8 @@
 #ifndef SCKPT_CRIU_H
 #define SCKPT_CRIU_H
 
+#include <linux/capability.h>
+
 #include "sckpt/base.h"
 
 /*
@@ -15,6 +17,14 @@
  */
 #define ROOT_PID 1000
 #define PROGRAM_PID (ROOT_PID + 1)
+
+/*
+ * Criu of the broker's and, while they are being restored, its processes are not to be traced by their user,
+ * who could have sealed what they like, or write to memory that is criu's, too. So they have
+ * something that no process of the user's has; of all that the broker has this is of the least use
+ * to them, without privileges that an execve could give.
+ */
+#define CRIU_MARK CAP_SYS_CHROOT
 
 /* In SCKPT_RUN_DIR. */
 #define DUMP_LOG "dump.log"

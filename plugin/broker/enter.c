@@ -103,24 +103,16 @@ int files_as_user(const struct broker *b, struct err *e)
 	return 0;
 }
 
-/*
- * Criu and, while they are being restored, its processes are not to be traced by their user, who
- * could have sealed what they like, or write to memory that is criu's, too. So they have something
- * that no process of the user's has; of all that the broker has this is of the least use to
- * them, without privileges that an execve could give.
- */
-#define MARK CAP_SYS_CHROOT
-
 uint64_t caps_of_restored(int needs)
 {
 	/* NET_ADMIN until its sockets are restored (criu/in_tcp.c). */
-	return UINT64_C(1) << CAP_CHECKPOINT_RESTORE | UINT64_C(1) << MARK |
+	return UINT64_C(1) << CAP_CHECKPOINT_RESTORE | UINT64_C(1) << CRIU_MARK |
 	       (needs & ELEVATE_TCP ? UINT64_C(1) << CAP_NET_ADMIN : 0);
 }
 
 int become_user(const struct broker *b, int needs, struct err *e)
 {
-	cap_value_t caps[5] = { CAP_CHECKPOINT_RESTORE, MARK };
+	cap_value_t caps[5] = { CAP_CHECKPOINT_RESTORE, CRIU_MARK };
 	cleanup_free gid_t *groups = NULL;
 	int n = 2, count = 0;
 	gid_t gid = (gid_t)-1;

@@ -175,16 +175,31 @@ uint64_t caps_of(pid_t pid)
 /* Below what its stack is in use for, and below any red zone. */
 #define SCRATCH 1024
 
-int caps_keep(pid_t pid, uint64_t keep)
+/* The arguments of a capset of one's own. */
+static struct caps only(uint64_t keep)
 {
 	struct caps c = { .header = { _LINUX_CAPABILITY_VERSION_3, 0 } };
+
+	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		c.data[i].effective = c.data[i].permitted = c.data[i].inheritable =
+			(uint32_t)(keep >> (32 * i));
+	return c;
+}
+
+int caps_keep_own(uint64_t keep)
+{
+	struct caps c = only(keep);
+
+	return (int)syscall(SYS_capset, &c.header, c.data);
+}
+
+int caps_keep(pid_t pid, uint64_t keep)
+{
+	const struct caps c = only(keep);
 	unsigned long words[sizeof(c) / sizeof(unsigned long)], at;
 	regs_t r;
 
 	_Static_assert(sizeof(words) == sizeof(c), "whole words");
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		c.data[i].effective = c.data[i].permitted = c.data[i].inheritable =
-			(uint32_t)(keep >> (32 * i));
 	memcpy(words, &c, sizeof(words));
 	if (go_to(pid, PTRACE_SYSCALL_INFO_ENTRY, &r) < 0)
 		return -1;

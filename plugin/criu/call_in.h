@@ -19,6 +19,9 @@ uint64_t caps_of(pid_t pid);
 /* Has it give up all its capabilities but these, of which it has each. */
 int caps_keep(pid_t pid, uint64_t keep);
 
+/* The same of the caller. */
+int caps_keep_own(uint64_t keep);
+
 /* The next stop of a traced task; -1 when it ended instead. */
 int wait_stop(pid_t pid);
 

@@ -28,10 +28,11 @@
 #include "call_in.h"
 #include "in_attach.h"
 #include "in_tcp.h"
+#include "sckpt/criu.h"
 
 #define BIT(cap) (UINT64_C(1) << (cap))
 /* caps_of_restored(), broker/enter.c */
-#define RESTORED (BIT(CAP_CHECKPOINT_RESTORE) | BIT(CAP_SYS_CHROOT))
+#define RESTORED (BIT(CAP_CHECKPOINT_RESTORE) | BIT(CRIU_MARK))
 
 struct task {
 	pid_t tid, pid;

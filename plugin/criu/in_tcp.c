@@ -31,23 +31,13 @@
 #include "in_tcp.h"
 #include "sckpt/criu.h"
 
-static int give_up_net(void)
-{
-	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { { 0, 0, 0 } };
-	const uint64_t keep = caps_of(0) & ~NET_ADMIN;
-
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		data[i].effective = data[i].permitted = data[i].inheritable =
-			(uint32_t)(keep >> (32 * i));
-	return (int)syscall(SYS_capset, &header, data);
-}
-
 __attribute__((visibility("default"))) mode_t umask(mode_t mask)
 {
+	const uint64_t caps = caps_of(0);
+
 	/* Not criu itself. */
-	if (getenv("SCKPT_RESTORES") && getpid() >= ROOT_PID && (caps_of(0) & NET_ADMIN) &&
-	    give_up_net() < 0) {
+	if (getenv("SCKPT_RESTORES") && getpid() >= ROOT_PID && (caps & NET_ADMIN) &&
+	    caps_keep_own(caps & ~NET_ADMIN) < 0) {
 		fprintf(stderr, "what is restored keeps CAP_NET_ADMIN: %s\n", strerror(errno));
 		_exit(1);
 	}

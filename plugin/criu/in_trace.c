@@ -9,7 +9,6 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
-#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -45,7 +44,7 @@ static long restore_trace(int request, pid_t pid, void *addr, unsigned long data
 	 * something (arch_shstk_unlock()). */
 	if (request == PTRACE_SEIZE && pid == ROOT_PID && !attaches && all_is_there) {
 		attaches = true;
-		if (caps_of(0) & UINT64_C(1) << CAP_SYS_CHROOT)
+		if (caps_of(0) & UINT64_C(1) << CRIU_MARK)
 			attach_all();
 	}
 	if (attach_done() && request == PTRACE_SEIZE) {

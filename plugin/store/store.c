@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <linux/magic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -39,20 +38,20 @@ static int step_down(int dir, const char *name, bool make, struct err *e)
 static int64_t server_of(int dir)
 {
 	cleanup_free char *info = NULL, *mounts = NULL;
-	char path[64], *rest, *line, *at;
+	char path[64], *rest, *line;
 	struct statfs fs;
-	int id, its;
+	long long id;
 
 	if (fstatfs(dir, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC)
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dir);
 	if (file_read(AT_FDCWD, path, 65536, &info, NULL) <= 0 ||
-	    !(at = strstr(info, "mnt_id:")) || sscanf(at, "mnt_id: %d", &id) != 1 ||
+	    !(id = text_number(info, "mnt_id:")) ||
 	    file_read(AT_FDCWD, "/proc/self/mountinfo", 16 << 20, &mounts, NULL) <= 0)
 		return -1;
 	for (rest = mounts; (line = strsep(&rest, "\n"));)
-		if (sscanf(line, "%d ", &its) == 1 && its == id && (at = strstr(line, "user_id=")))
-			return strtol(at + strlen("user_id="), NULL, 10);
+		if (text_number(line, "") == id)
+			return text_number(line, "user_id=");
 	return -1;
 }
 

@@ -256,6 +256,13 @@ def mount(directory):
     return device
 
 
+def leave_stdio():
+    """Whoever has started it may go on."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+
+
 def main():
     directory, state = sys.argv[1], pathlib.Path(sys.argv[2])
     os.umask(0)
@@ -265,9 +272,7 @@ def main():
     if os.fork():
         os._exit(0)
     os.setsid()
-    null = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
+    leave_stdio()
     fs.serve(device)
 
 

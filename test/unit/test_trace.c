@@ -173,13 +173,7 @@ struct tree {
 
 static void permit(uint64_t caps)
 {
-	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		data[i].effective = data[i].permitted = data[i].inheritable =
-			(uint32_t)(caps >> (32 * i));
-	if (syscall(SYS_capset, &header, data))
+	if (caps_keep_own(caps))
 		_exit(5);
 }
 

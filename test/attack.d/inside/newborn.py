@@ -3,16 +3,16 @@
 """newborn.py FILE, as root: the capabilities, one line each, of all that criu makes in a
 restore (its PID inside is 1000 or above) and that has more than CAP_CHECKPOINT_RESTORE;
 until FILE is there."""
-import os
 import sys
+
+import watching
 
 OURS = 1 << 40
 seen = set()
 
 
 def look(pid):
-    with open(f"/proc/{pid}/status") as f:
-        fields = dict(l.split(":\t", 1) for l in f.read().splitlines() if ":\t" in l)
+    fields = watching.status(f"/proc/{pid}")
     inside = [int(n) for n in fields["NSpid"].split()]
     caps = int(fields["CapPrm"], 16)
     # The newborn root, which the runner traces, and has give them up before it is let go.
@@ -22,12 +22,6 @@ def look(pid):
         seen.add(caps)
 
 
-print("ready", flush=True)
-while not os.path.exists(sys.argv[1]):
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            look(pid)
-        except (OSError, KeyError, ValueError):
-            pass
+watching.until(sys.argv[1], look)
 for caps in sorted(seen):
     print(f"{caps:x}")

@@ -10,6 +10,8 @@ import os
 import sys
 import time
 
+from watching import status
+
 OURS = 1 << 40
 # What criu was killed over may be on its way out.
 GRACE = 1
@@ -19,11 +21,6 @@ end = time.monotonic() + (float(until) if until[0] != "/" else 1e9)
 seen, more, looks = {}, set(), 0
 suspects, pending = {}, {}  # threads, and since when they have what no criu is there to take
 namespace = os.readlink("/proc/self/ns/user")
-
-
-def status(path):
-    with open(path + "/status") as f:
-        return dict(l.split(":\t", 1) for l in f.read().splitlines() if ":\t" in l)
 
 
 def caps_of(fields):

@@ -5,6 +5,9 @@ import os
 import socket
 import sys
 
+sys.path.append("/shared/subject")
+import faulty  # noqa: E402
+
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 try:
     s.connect("/dev/log")
@@ -18,9 +21,7 @@ s.bind("/dev/log")
 if os.fork():
     os._exit(0)
 os.setsid()
-null = os.open("/dev/null", os.O_RDWR)
-for fd in (0, 1, 2):
-    os.dup2(null, fd)
+faulty.leave_stdio()
 with open(sys.argv[1], "a") as f:
     while True:
         print(s.recv(4096).decode(errors="replace"), file=f, flush=True)

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What programs that watch processes have in common."""
+import os
+
+
+def until(over, look):
+    """Says that it begins, and hands all processes to look(), again and again, until the file is
+    there."""
+    print("ready", flush=True)
+    while not os.path.exists(over):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                look(pid)
+            except (OSError, KeyError, ValueError):
+                pass
+
+
+def status(path):
+    """Of a process or thread, by its directory below /proc."""
+    with open(path + "/status") as f:
+        return dict(l.split(":\t", 1) for l in f.read().splitlines() if ":\t" in l)
