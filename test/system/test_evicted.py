@@ -6,7 +6,12 @@ import re
 import subprocess
 
 from conftest import COMMAND, until
-from test_triggers import LOOP
+from test_triggers import PACE
+
+# It cannot end before it is preempted on a machine that is busy, and is quick when it goes on.
+LINES = 300
+LOOP = ("trap 'echo told >&2' TERM\n"
+        f"for i in $(seq {LINES}); do echo line $i; [ -e quick ] || {PACE}; done\n")
 
 
 @contextlib.contextmanager
@@ -16,9 +21,13 @@ def intruder(cluster, node):
     job.cancel()
 
 
+def quick(cluster):
+    (cluster.home() / "quick").touch()
+
+
 def test_batch(cluster):
     """A batch job that may not be requeued."""
-    job = cluster.submit(cluster.script("job.sh", LOOP.format(80)),
+    job = cluster.submit(cluster.script("job.sh", LOOP),
                          options="--no-requeue --checkpoint -e err")
     job.wait_output("^line 10$")
     with intruder(cluster, job.node):
@@ -28,15 +37,16 @@ def test_batch(cluster):
     assert (f"step {job.number}.batch: the job was preempted, and Slurm does not start it again: it was saved, "
             f"and sckpt restart {job.number} goes on from there in a new job") in said
     assert "told" not in said
+    quick(cluster)
     number = int(cluster.ctl(f"sckpt restart {job.number}").stdout.split()[-1])
     until("the end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout)
     out = (cluster.home() / f"slurm-{number}.out").read_text()
-    assert [l for l in out.splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, 81)]
+    assert [l for l in out.splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, LINES + 1)]
 
 
 def test_step(cluster):
     """srun typed by hand, which Slurm never requeues."""
-    cluster.script("job.sh", LOOP.format(80))
+    cluster.script("job.sh", LOOP)
     out, err = cluster.home() / "out", cluster.home() / "err"
     with open(err, "w") as to:
         srun = subprocess.Popen(
@@ -50,11 +60,12 @@ def test_step(cluster):
     found = re.search(r"srun --checkpoint=restart=(\d+\.0:1) with the same program, nodes and tasks goes on from there",
                       out.read_text() + err.read_text())
     assert found, out.read_text() + err.read_text()
+    quick(cluster)
     done = cluster.ctl(f"srun --checkpoint=restart={found[1]} bash job.sh")
-    assert "line 80" in done.stdout
+    assert f"line {LINES}" in done.stdout
     lines = [l for l in out.read_text().splitlines() + done.stdout.splitlines()
              if l.startswith("line")]
-    assert set(lines) == {f"line {i}" for i in range(1, 81)}
+    assert set(lines) == {f"line {i}" for i in range(1, LINES + 1)}
 
 
 def step_of(cluster, options=""):
@@ -68,18 +79,19 @@ def step_of(cluster, options=""):
     number = cluster.ctl("squeue -h -u user1 -o %A").stdout.strip()
     cluster.ctl(f"sckpt create {number}.1 && scancel {number}")
     salloc.wait(60)
+    quick(cluster)
     return f"{number}.1:1"
 
 
 def test_step_of_another_number(cluster):
     """The step that is asked for by its own srun goes on, whatever its number."""
-    cluster.script("job.sh", "echo >>begun\nfor i in $(seq 80); do echo line $i; sleep 0.1; done\n")
+    cluster.script("job.sh", "echo >>begun\n" + LOOP)
     old = step_of(cluster)
 
     def lines(text):
         return [l for l in text.splitlines() if l.startswith("line")]
 
-    whole = [f"line {i}" for i in range(1, 81)]
+    whole = [f"line {i}" for i in range(1, LINES + 1)]
     for how in (f"srun --checkpoint=restart={old}", f"srun --export=NONE --checkpoint=required,restart={old}",
                 f"salloc srun --checkpoint=restart={old}"):
         done = cluster.ctl(f"{how} /usr/bin/bash job.sh")
@@ -94,7 +106,7 @@ def test_step_of_another_number(cluster):
 
 def test_step_is_no_script(cluster):
     """Neither sbatch's script nor what it calls."""
-    cluster.script("job.sh", "for i in $(seq 80); do echo line $i; sleep 0.1; done\n")
+    cluster.script("job.sh", LOOP)
     old = step_of(cluster)
     script = cluster.script("other.sh", "echo here\n")
     job = cluster.submit(script, options=f"--checkpoint=restart={old}")
