@@ -402,6 +402,21 @@ static void look_at_from(struct spec *spec, bool required)
 		snprintf(spec->note, sizeof(spec->note), "it starts from its top, for %s", why);
 }
 
+/* What srun noted; the program need not see it. */
+static void take_notes(spank_t sp, struct spec *spec)
+{
+	char frames[8] = "", text[8];
+
+	spec->own_stderr = spank_getenv(sp, STDERR_VARIABLE, text, sizeof(text)) == ESPANK_SUCCESS;
+	spec->from_own = spank_getenv(sp, FROM_VARIABLE, text, sizeof(text)) == ESPANK_SUCCESS;
+	spank_getenv(sp, FRAMES_VARIABLE, frames, sizeof(frames));
+	spec->frame_out = strchr(frames, 'o');
+	spec->frame_err = strchr(frames, 'e');
+	spank_unsetenv(sp, STDERR_VARIABLE);
+	spank_unsetenv(sp, FROM_VARIABLE);
+	spank_unsetenv(sp, FRAMES_VARIABLE);
+}
+
 /* Why this task's step cannot be protected, though its node could. */
 static void look_at_task(spank_t sp, struct spec *spec)
 {
@@ -459,34 +474,20 @@ int launch(spank_t sp, struct spec *spec, bool required)
 	struct helper supervisor;
 	struct err e = { "" };
 	int pair[2], task = 0, rc;
-	char text[64];
 	pid_t pid;
 
 	spank_get_item(sp, S_TASK_ID, &task);
 	spank_getenv(sp, "SLURMD_NODENAME", spec->node, sizeof(spec->node));
 	if (spec->tasks > 1 && task > 0 && !*spec->off) {
 		caps_none();
-		spank_unsetenv(sp, STDERR_VARIABLE);
-		spank_unsetenv(sp, FRAMES_VARIABLE);
-		spank_unsetenv(sp, FROM_VARIABLE);
+		take_notes(sp, spec);
 		rc = tasks_follow(sp, spec, task);
 		return rc > 0 ? ESPANK_SUCCESS : rc;
 	}
 	spec->restart = restart_count(sp, spec);
 	spec->launch = launch_id(sp);
 	spec->append = appends(sp, spec);
-	spec->own_stderr = spank_getenv(sp, STDERR_VARIABLE, text,
-					sizeof(text)) == ESPANK_SUCCESS;
-	spank_unsetenv(sp, STDERR_VARIABLE);
-	if (spank_getenv(sp, FRAMES_VARIABLE, text, sizeof(text)) ==
-	    ESPANK_SUCCESS) {
-		spec->frame_out = strchr(text, 'o');
-		spec->frame_err = strchr(text, 'e');
-	}
-	spank_unsetenv(sp, FRAMES_VARIABLE);
-	spec->from_own = spank_getenv(sp, FROM_VARIABLE, text,
-				      sizeof(text)) == ESPANK_SUCCESS;
-	spank_unsetenv(sp, FROM_VARIABLE);
+	take_notes(sp, spec);
 	if (!*spec->off)
 		look_at_task(sp, spec);
 	if (!*spec->off)

@@ -30,24 +30,25 @@ const struct call_step *option_call_step(void);
  * need not, or cannot. */
 void srun_stand_in(void);
 
-/* srun.c: notes in srun's environment whether its standard error is a place of its
- * own; the step takes that away (launch.c). */
-#define STDERR_VARIABLE "SCKPT_STDERR"
+/* srun.c: what srun alone knows it notes in its environment, from where launch.c takes it away
+ * again. The names begin as those do that --export=NONE leaves (src/srun/launch.c). */
+
+/* Its standard error is a place of its own. */
+#define STDERR_VARIABLE "SLURM_SCKPT_STDERR"
 void srun_note_stderr(void);
 
-/* srun.c: notes likewise that this srun itself was told what to go on from. A job's
- * restart= reaches all its steps, and means the one of that name; srun's own means its step. A
- * name that --export=NONE leaves. */
+/* This srun itself was told what to go on from. A job's restart= reaches all its steps, and
+ * means the one of that name; srun's own means its step. */
 #define FROM_VARIABLE "SLURM_SCKPT_FROM"
 void srun_note_from(void);
 
-/* srun.c, in the srun of a script's call: notes likewise which of its streams go
- * through sckpt-srun, and not into a file of srun's. A name that --export=NONE leaves. */
-#define FRAMES_VARIABLE "SPANK_SCKPT_FRAMES"
+/* In the srun of a script's call: which of its streams go through sckpt-srun, and not into a
+ * file of srun's. */
+#define FRAMES_VARIABLE "SLURM_SCKPT_FRAMES"
 void srun_note_frames(spank_t sp);
 
-/* srun.c: notes likewise, for Slurm before 23.11, that its tasks have programs of their own. */
-#define MULTI_PROG_VARIABLE "SPANK_SCKPT_MULTI_PROG"
+/* For Slurm before 23.11: its tasks have programs of their own. */
+#define MULTI_PROG_VARIABLE "SLURM_SCKPT_MULTI_PROG"
 void srun_note_multi_prog(spank_t sp);
 
 /* prepend.c: in the task, puts a helper's path and arguments in front of the program's. */

@@ -10,7 +10,7 @@ from conftest import COMMAND, sh, until
 from test_steps import strip_times
 
 # What each rank says; of different speed, so that no order would fit twice.
-RANK = ("bash -c 'echo $SLURM_PROCID pid $$; for i in $(seq {}); do "
+RANK = ("/usr/bin/bash -c 'echo $SLURM_PROCID pid $$; for i in $(seq {}); do "
         "echo $SLURM_PROCID line $i; sleep 0.0$((6 + SLURM_PROCID)); done; {}'")
 
 
@@ -74,14 +74,18 @@ def whole(job, step, number):
 # ---- preempted ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("protected", [True, False])
-def test_preempted(cluster, protected):
+@pytest.mark.parametrize("protected, options", [(True, ""), (True, "--export=NONE"), (False, "--checkpoint")])
+def test_preempted(cluster, protected, options):
     """In a protected script, which hears each byte once, and in one that is not."""
-    srun = "srun -N2 -n4 " + ("" if protected else "--checkpoint ")
+    srun = f"srun -N2 -n4 {options} "
     job = submit(cluster, f"{srun}{RANK.format(90, 'exit 0')}\necho rc $?\n",
                  "--checkpoint" if protected else "")
     step = "srun-1" if protected else "0"
     job.wait_output("^3 line 20$")
+    if protected:
+        supervisors = [args for n in cluster.nodes for _, _, args in cluster.ps(n)
+                       if "sckpt-supervise" in args and " nodes=2 " in args]
+        assert len(supervisors) == 2 and all("frame-out=1 frame-err=1" in a for a in supervisors)
     preempt(cluster, job)
     manifest = job.manifest(step)
     assert (manifest["nodes"], manifest["part"], manifest["reason"]) == (2, 0, "preemption")
