@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What sckpt-broker can be made to do, with elevate= set: its criu has more rights than the
 user."""
+import collections
 import contextlib
 import json
 import re
@@ -345,6 +346,32 @@ def mates(c):
     must_not(any(int(x.split()[0], 16) & USEFUL for x in said if x.endswith(" open")),
              f"with threads that the user may write to, the first one has {said}")
     return f"it is gone before: {said}"
+
+
+# Whose first process is not alone.
+FAMILY = f"{SANDBOX} 600 >/dev/null & {SANDBOX} 600 >/dev/null & exec {SANDBOX} 600"
+
+
+@attack("one of the processes that criu restores, killed before criu attaches to it, so that the others are let go untraced")
+def killed(c):
+    c.conf("elevate=seccomp,tcp\n")
+    job = c.saved("user1", wrap=FAMILY, ready="^tick 1$")
+    ended = collections.Counter()
+    with watched(c, "killed.py", "1001", user="user1") as sent:
+        while ended["cannot attach to"] < 2 and sum(ended.values()) < 30:
+            new = Job(c, restart(c, job), "user1", c.home("user1"))
+            over = until("the restore, or why not", lambda: c.restored(new.number) and "it goes on" or  # noqa: B023
+                         re.search("cannot go on: generation 1: (criu: (cannot attach to)?)?", new.text()))  # noqa: B023
+            # What criu was killed over may be on its way out: sampler.py waits for that.
+            for line in c.run(NODE, f"python3 {INSIDE}/sampler.py 0 1001 {MARK:x}", user="root").stdout.splitlines():
+                must_not(line.startswith("MORE"), line)
+            if over != "it goes on":
+                over = over[2] or "earlier"
+                until("it to be held", lambda: held(new))  # noqa: B023
+            ended[over] += 1
+            new.cancel()
+    assert ended["cannot attach to"] >= 2, (sent, ended)
+    return f"criu ends, and with it what it restores: {dict(ended)}, {sent}"
 
 
 @attack("capabilities in images that criu was made to believe by its parasite, and root has sealed")
