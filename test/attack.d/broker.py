@@ -554,7 +554,8 @@ def signals(c):
                 return "it goes on" if c.restored(new.number) else (  # noqa: B023
                     "it says why" if "cannot go on" in said else None)  # noqa: B023
             try:
-                how = until("the restore, or why not", over)
+                # The ports of one that was killed may be in use for a minute.
+                how = until("the restore, or why not", over, 150)
             except AssertionError:
                 # What was left of it is of more interest.
                 ended["nothing"] = new.number
