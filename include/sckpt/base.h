@@ -393,6 +393,9 @@ bool node_look_at_criu(const char *criu, int version, node_tell *say, void *arg)
 
 /* ---- what a step's helpers are told (spec.c) -------------------------- */
 
+/* What a script's srun call is (step/earlier.h): digits, dots and hexadecimal. */
+#define CALL_TEXT_MAX 63
+
 /*
  * Everything that the plugin decided about one step, handed to supervisor
  * and agent as "key=value" arguments. They run as the job's user, who could
@@ -441,6 +444,7 @@ struct spec {
 	uint32_t launch; /* the same on all of them, and another when the step is
 			  * launched again */
 	uint32_t token; /* of a script's srun call: of the frames of what it says; 0 none */
+	char call[CALL_TEXT_MAX + 1]; /* of a script's new srun call: what it is; "" not told */
 	bool frame_out, frame_err; /* its output, its errors go through sckpt-srun */
 	int control; /* descriptor of the control socket */
 	int links; /* where the tasks of a step with several send their links to
@@ -477,12 +481,13 @@ int spec_parse(int argc, char *const argv[], struct spec *spec, struct err *e);
  * Slurm counts from 0 again in every run of the job. */
 #define CALL_STEP "srun-"
 
-/* --checkpoint-step=NAME[,token=HEX][,afresh], which sckpt-client gives to srun. */
+/* --checkpoint-step=NAME[,token=HEX][,call=TEXT][,afresh], which sckpt-client gives to srun. */
 struct call_step {
 	char name[32]; /* CALL_STEP and a number; "" not given */
 	bool afresh; /* what lies there may be of another command: then it is
 		      * set aside, and the step starts afresh */
 	uint32_t token; /* see struct spec */
+	char call[CALL_TEXT_MAX + 1];
 };
 int call_step_parse(const char *text, struct call_step *step, struct err *e);
 

@@ -63,6 +63,9 @@ int store_forget(const struct spec *spec, struct err *e);
 int store_forget_steps(const struct spec *spec, const char *prefix,
 		       struct err *e);
 
+/* The numbers of these, in no order; malloc'ed, the caller's, also with -1. Returns how many. */
+int store_steps(const struct spec *spec, const char *prefix, int **numbers, struct err *e);
+
 /* Bytes on disk of everything below the user's base. */
 int store_size(const struct spec *spec, uint64_t *bytes, struct err *e);
 /*
@@ -470,6 +473,12 @@ void status_clear(const struct store *store);
 #define STORE_SLURM_ID "slurm-id"
 int slurm_id_write(const struct store *store, const char *id, struct err *e);
 int slurm_id_read(const struct store *store, char id[32]);
+
+/* Which of its script's srun calls the step is of (struct spec's call). "" when nothing is
+ * noted. */
+#define STORE_CALL "call"
+int call_text_write(const struct store *store, const char *text, struct err *e);
+void call_text_read(const struct store *store, char text[CALL_TEXT_MAX + 1]);
 
 /* How the request for a rehearsal begins; it alone is the word check's own. */
 #define CHECK_REQUEST "check:"

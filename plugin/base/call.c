@@ -7,9 +7,9 @@
 
 int call_step_parse(const char *text, struct call_step *step, struct err *e)
 {
-	static const char afresh[] = ",afresh", token[] = ",token=";
-	size_t prefix = strlen(CALL_STEP), digits, n;
-	struct call_step new = { "", false, 0 };
+	static const char afresh[] = ",afresh", token[] = ",token=", call[] = ",call=";
+	size_t prefix = strlen(CALL_STEP), digits, n, size;
+	struct call_step new = { .token = 0 };
 	const char *rest;
 
 	if (!text || strncmp(text, CALL_STEP, prefix))
@@ -23,6 +23,14 @@ int call_step_parse(const char *text, struct call_step *step, struct err *e)
 			goto bad;
 		new.token = (uint32_t)strtoul(rest, NULL, 16);
 		rest += 8;
+	}
+	if (!strncmp(rest, call, strlen(call))) {
+		rest += strlen(call);
+		size = strspn(rest, "0123456789abcdef.");
+		if (!size || size > CALL_TEXT_MAX)
+			goto bad;
+		memcpy(new.call, rest, size);
+		rest += size;
 	}
 	if (!digits || digits > 9 || (*rest && strcmp(rest, afresh)))
 		goto bad;

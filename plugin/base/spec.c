@@ -64,6 +64,7 @@ static const struct field {
 	FIELD(NUMBER, "part", part),
 	FIELD(UNSIGNED, "launch", launch),
 	FIELD(UNSIGNED, "token", token),
+	FIELD(TEXT, "call", call),
 	FIELD(FLAG, "frame-out", frame_out),
 	FIELD(FLAG, "frame-err", frame_err),
 	FIELD(NUMBER, "control", control),

@@ -119,6 +119,7 @@ void facts_step(spank_t sp, struct spec *spec, char *reason, size_t size)
 		 *call->name && step != SLURM_BATCH_SCRIPT ? call->name :
 							     spec->id);
 	spec->token = call->token;
+	memcpy(spec->call, call->call, sizeof(spec->call));
 	spec->tasks = step == SLURM_BATCH_SCRIPT ? 1 : (int)tasks;
 	if (step != SLURM_BATCH_SCRIPT) {
 		spec->nodes = (int)nodes;

@@ -363,6 +363,8 @@ static void start(struct agent *a, char *argv[], const sigset_t *mask)
 		slurm_id_write(&a->step.store, a->step.spec.id, NULL);
 		if (!a->step.restored.number)
 			status_write(&a->step.store, &runs);
+		if (!a->step.restored.number && *a->step.spec.call)
+			call_text_write(&a->step.store, a->step.spec.call, NULL);
 	}
 }
 
@@ -612,6 +614,7 @@ static void dump(struct agent *a, const struct order *order)
 		tell(a, CONTROL_SAVED, a->step.last.generation, "end");
 		_exit(0); /* and what criu may have left of the tree, too */
 	} else {
+		calls_saving(a->calls, true);
 		reap(a);
 	}
 }
@@ -771,6 +774,7 @@ static void saved(struct agent *a)
 	int rc = saving_end(a->saving, &e);
 
 	a->saving = NULL;
+	calls_saving(a->calls, false);
 	if (rc == 0) {
 		calls_published(a->calls);
 		check_restore(&a->check, &a->step);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "earlier.h"
 #include "step.h"
 
 struct running {
@@ -22,10 +23,11 @@ struct running {
 	int number;
 };
 
+#define NOT_YET (-1)
 /* A step that has ended, and whose script has checkpoints from before. */
 struct past {
 	int number;
-	int newest; /* generation of the script then */
+	int newest; /* generation of the script then; NOT_YET: the one that is being written */
 };
 
 struct calls {
@@ -38,7 +40,9 @@ struct calls {
 	/* With steps=skip-done. */
 	struct done *done;
 	int done_count, last_record;
+	struct earlier earlier;
 	bool stopping;
+	bool saving; /* a checkpoint of the script, with the calls of that moment, is being written */
 	int64_t touched; /* when the last one ended that may have been told to */
 };
 
@@ -74,6 +78,9 @@ struct calls *calls_open(struct step *step, struct err *e)
 		return NULL;
 	}
 	know_done(c);
+	if (earlier_open(&c->earlier, &step->spec, e) < 0)
+		step_tell(step, CONTROL_NOTE, "what earlier runs of the script left cannot be looked at, and its new steps start afresh: %s",
+			  e->text);
 	return c;
 }
 
@@ -146,10 +153,11 @@ static int take_record(struct calls *c, const struct call *call, bool is_new,
 	return d ? d->record : is_new ? ++c->last_record : 0;
 }
 
+/* what: of a new call; "" of one that was made before. */
 static pid_t start_client(struct calls *c, const struct call *call, bool is_new,
-			  struct err *e)
+			  char *what, struct err *e)
 {
-	char numbers[9][16], *argv[SPEC_ARGS_MAX + 12] = { CLIENT_PATH };
+	char numbers[9][16], *argv[SPEC_ARGS_MAX + 13] = { CLIENT_PATH };
 	bool done;
 	int record = take_record(c, call, is_new, &done);
 	const int values[9] = { call->pid,    call->number, is_new,
@@ -166,6 +174,7 @@ static pid_t start_client(struct calls *c, const struct call *call, bool is_new,
 		snprintf(numbers[i], sizeof(numbers[i]), "%d", values[i]);
 		argv[n + 2 + i] = numbers[i];
 	}
+	argv[n + 2 + 9] = what;
 	/* It may be told of a stop before it is ready to hear of it. */
 	sigfillset(&all);
 	if (run_spawn(argv, environ, NULL, &all, &pid, e) < 0)
@@ -175,8 +184,28 @@ static pid_t start_client(struct calls *c, const struct call *call, bool is_new,
 	return pid;
 }
 
+/* Of a new call: that of an earlier run's, if it is the same, and else one that nobody has. */
+static int new_number(struct calls *c, const struct call *call, char what[CALL_TEXT_MAX + 1])
+{
+	struct earlier_step *before;
+	int *count = &c->step->calls;
+
+	earlier_describe(&c->earlier, call->pid, *count, what);
+	if ((before = earlier_find(&c->earlier, what))) {
+		before->taken = true;
+		if (*count < before->number)
+			*count = before->number;
+		return before->number;
+	}
+	while (earlier_is_other(&c->earlier, ++*count))
+		step_tell(c->step, CONTROL_NOTE, "what %s%d goes on from is not used: its srun was called with other arguments, files or variables than this one, or is one of several equal ones, and which is not known",
+			  CALL_STEP, *count);
+	return *count;
+}
+
 static void begin(struct calls *c, struct call *call)
 {
+	char what[CALL_TEXT_MAX + 1] = "";
 	struct running *more;
 	struct err e;
 	pid_t client;
@@ -188,7 +217,7 @@ static void begin(struct calls *c, struct call *call)
 	if (call->number < 0 || call->number > c->step->calls || call->pid <= 0)
 		return;
 	if (is_new)
-		call->number = ++c->step->calls;
+		call->number = new_number(c, call, what);
 	if (is_known(c, call))
 		return;
 	more = realloc(c->running, (c->count + 1) * sizeof(*more));
@@ -196,7 +225,7 @@ static void begin(struct calls *c, struct call *call)
 		c->running = more;
 	else
 		err_set(&e, "no memory for it");
-	if (!more || (client = start_client(c, call, is_new, &e)) < 0) {
+	if (!more || (client = start_client(c, call, is_new, what, &e)) < 0) {
 		/* It would wait for ever. */
 		step_tell(c->step, CONTROL_NOTE, "srun call %d of the script cannot be started: %s", call->number,
 			  e.text);
@@ -224,6 +253,20 @@ static void forget(const struct calls *c, int number)
 	store_forget(&spec, NULL);
 }
 
+static bool has_saved(const struct calls *c, int number)
+{
+	cleanup_free struct generation *list = NULL;
+	struct spec spec = call_spec(c, number);
+	struct store store;
+	int count = 0;
+
+	if (store_open(&spec, false, &store, NULL) == 0) {
+		count = store_generations(&store, &list, NULL);
+		store_close(&store);
+	}
+	return count != 0;
+}
+
 /* Not needed any more, unless a checkpoint of the script is from when it ran. */
 static void ended(struct calls *c, int number)
 {
@@ -231,15 +274,21 @@ static void ended(struct calls *c, int number)
 	int count = store_generations(&c->step->store, &list, NULL);
 	struct past *more;
 
-	if (count == 0) {
+	if ((count == 0 && !c->saving) || !has_saved(c, number)) {
 		forget(c, number);
 		return;
 	}
 	if (!(more = realloc(c->past, (c->pasts + 1) * sizeof(*more))))
 		return; /* it goes with the job */
 	c->past = more;
-	more[c->pasts++] = (struct past){ number,
-					  count > 0 ? list[0].number : INT_MAX };
+	more[c->pasts++] = (struct past){ number, c->saving ? NOT_YET :
+						  count > 0 ? list[0].number : INT_MAX };
+}
+
+void calls_saving(struct calls *c, bool saving)
+{
+	if (c)
+		c->saving = saving;
 }
 
 void calls_published(struct calls *c)
@@ -249,6 +298,9 @@ void calls_published(struct calls *c)
 
 	if (count <= 0)
 		return;
+	for (size_t i = 0; i < c->pasts; i++)
+		if (c->past[i].newest == NOT_YET)
+			c->past[i].newest = list[0].number;
 	for (size_t i = 0; i < c->pasts;)
 		if (c->past[i].newest < list[count - 1].number) {
 			forget(c, c->past[i].number);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * sckpt-client key=value… -- PID NUMBER NEW IN OUT ERR WORDS RECORD DONE: one srun call
- * of a protected script (calls.h). A child of the agent's and outside of the script's
+ * sckpt-client key=value… -- PID NUMBER NEW IN OUT ERR WORDS RECORD DONE WHAT: one srun call
+ * of a protected script (calls.h), and what that is (earlier.h). A child of the agent's and outside of the script's
  * tree. It starts the real srun as sckpt-srun PID was to be started, and waits for
  * its end; then it tells sckpt-srun, unless the step is not over but stopped.
  *
@@ -49,6 +49,7 @@
 struct client {
 	struct spec spec; /* of the step that srun starts */
 	struct call call;
+	const char *what; /* of a new call; "" it cannot be told */
 	bool is_new, goes_on;
 	int record; /* of this step; 0 none */
 	bool done;
@@ -423,7 +424,7 @@ static int start_srun(struct client *c, struct err *e)
 	cleanup_free char **argv = NULL, **envp = NULL;
 	ssize_t size = look(c->call.pid, "cmdline", &args, e);
 	struct block g, t;
-	char option[96];
+	char option[96 + CALL_TEXT_MAX];
 
 	g.size = size < 0 ? -1 : look(c->call.pid, "environ", &given, e);
 	/* The tree's root has the script's first environment. */
@@ -432,8 +433,8 @@ static int start_srun(struct client *c, struct err *e)
 		return -1;
 	g.data = given;
 	t.data = then;
-	snprintf(option, sizeof(option), "--checkpoint-step=%s,token=%08x%s",
-		 c->spec.step, token(c), c->is_new ? ",afresh" : "");
+	snprintf(option, sizeof(option), "--checkpoint-step=%s,token=%08x%s%s%s",
+		 c->spec.step, token(c), *c->what ? ",call=" : "", c->what, c->is_new ? ",afresh" : "");
 	if (!(argv = block_list(args, (size_t)size, 0)) || !argv[0] ||
 	    !argv[1] || !argv[2] || !(envp = environment(&g, &t)))
 		return err_set(e, "cannot read how srun was called");
@@ -748,7 +749,7 @@ int main(int argc, char *argv[])
 
 	for (int i = 0; i < 3; i++)
 		c.relays[i].from = c.relays[i].to = c.relays[i].copy = -1;
-	if (n < 0 || argc - n != 11) {
+	if (n < 0 || argc - n != 12) {
 		fprintf(stderr, "sckpt-client: started by sckpt-agent, not by hand\n");
 		return 2;
 	}
@@ -761,6 +762,7 @@ int main(int argc, char *argv[])
 	c.call.words = atoi(argv[6]);
 	c.record = atoi(argv[7]);
 	c.done = atoi(argv[8]);
+	c.what = argv[9];
 	snprintf(c.spec.step, sizeof(c.spec.step), CALL_STEP "%d", c.call.number);
 	if (begin(&c, &e) < 0) {
 		dprintf(2, "sckpt-client: %s\n", e.text);

@@ -486,6 +486,8 @@ bool calls_stop(struct calls *c);
 void calls_not_stopped(struct calls *c);
 /* It was restored, and runs: so are its steps. */
 void calls_restored(struct calls *c);
+/* One of the script is being written while it runs. */
+void calls_saving(struct calls *c, bool saving);
 /* A checkpoint of the script was taken and older ones may be gone. */
 void calls_published(struct calls *c);
 

@@ -123,6 +123,20 @@ int slurm_id_read(const struct store *store, char id[32])
 	return 0;
 }
 
+int call_text_write(const struct store *store, const char *text, struct err *e)
+{
+	return dir_write(store, STORE_CALL, text, false, e);
+}
+
+void call_text_read(const struct store *store, char text[CALL_TEXT_MAX + 1])
+{
+	cleanup_free char *data = NULL;
+
+	text[0] = '\0';
+	if (file_read(store->dir, STORE_CALL, CALL_TEXT_MAX, &data, NULL) >= 0)
+		snprintf(text, CALL_TEXT_MAX + 1, "%s", data);
+}
+
 int check_put(const struct store *store, const char *text, struct err *e)
 {
 	return dir_write(store, CHECK, text, false, e);

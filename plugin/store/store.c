@@ -328,7 +328,7 @@ static int visit_any(const char *name, void *arg)
 	(void)arg;
 	/* What a job that never saved leaves of itself. */
 	return strncmp(name, "output.", 7) && strcmp(name, "status.json") &&
-	       strcmp(name, STORE_SLURM_ID) && strcmp(name, EVENTS);
+	       strcmp(name, STORE_SLURM_ID) && strcmp(name, STORE_CALL) && strcmp(name, EVENTS);
 }
 
 int store_used(const struct store *store, struct err *e)
@@ -403,19 +403,38 @@ struct forgetting {
 	struct err *e;
 };
 
+/* Is it `prefix` and a number? */
+static bool is_numbered(const char *name, const char *prefix)
+{
+	size_t n = strlen(prefix), digits;
+
+	if (strncmp(name, prefix, n))
+		return false;
+	digits = strspn(name + n, "0123456789");
+	return digits && digits < 10 && !name[n + digits];
+}
+
 static int forget_step(const char *name, void *arg)
 {
 	const struct forgetting *f = arg;
-	size_t prefix = strlen(f->prefix);
 	struct spec step = *f->spec;
 
-	if (strncmp(name, f->prefix, prefix) || !name[prefix] ||
-	    name[prefix + strspn(name + prefix, "0123456789")] ||
-	    strlen(name) >= sizeof(step.step))
+	if (!is_numbered(name, f->prefix))
 		return 0;
 	strcpy(step.step, name);
 	events_retire(&step);
 	return remove_step(&step, f->job->dir, f->e);
+}
+
+/* 1: the job has none. */
+static int open_job_store(const struct spec *spec, struct store *job, struct err *e)
+{
+	int rc = open_job(spec, false, &job->dir, e);
+
+	if (rc == 0)
+		snprintf(job->path, sizeof(job->path), "%s/%s/%u", spec->base,
+			 spec->cluster, spec->job);
+	return rc;
 }
 
 int store_forget_steps(const struct spec *spec, const char *prefix,
@@ -423,15 +442,48 @@ int store_forget_steps(const struct spec *spec, const char *prefix,
 {
 	struct store job = { .dir = -1 };
 	struct forgetting f = { spec, &job, prefix, e };
-	int rc = open_job(spec, false, &job.dir, e);
+	int rc = open_job_store(spec, &job, e);
 
 	if (rc)
 		return rc < 0 ? -1 : 0;
-	snprintf(job.path, sizeof(job.path), "%s/%s/%u", spec->base,
-		 spec->cluster, spec->job);
 	rc = dir_each(&job, forget_step, &f, e);
 	store_close(&job);
 	return rc;
+}
+
+struct numbering {
+	const char *prefix;
+	int *numbers, count;
+	struct err *e;
+};
+
+static int note_number(const char *name, void *arg)
+{
+	struct numbering *n = arg;
+	int *more;
+
+	if (!is_numbered(name, n->prefix))
+		return 0;
+	if (!(more = realloc(n->numbers, ((size_t)n->count + 1) * sizeof(*more))))
+		return err_set(n->e, "no memory for the job's steps");
+	n->numbers = more;
+	more[n->count++] = atoi(name + strlen(n->prefix));
+	return 0;
+}
+
+int store_steps(const struct spec *spec, const char *prefix, int **numbers, struct err *e)
+{
+	struct store job = { .dir = -1 };
+	struct numbering n = { .prefix = prefix, .e = e };
+	int rc = open_job_store(spec, &job, e);
+
+	*numbers = NULL;
+	if (rc)
+		return rc < 0 ? -1 : 0;
+	rc = dir_each(&job, note_number, &n, e);
+	store_close(&job);
+	*numbers = n.numbers;
+	return rc < 0 ? -1 : n.count;
 }
 
 /* ---- room ------------------------------------------------------------------ */

@@ -356,3 +356,37 @@ def test_skip_done_is_stopped(cluster):
     assert job.wait_end() == ["COMPLETED"]
     assert program_lines(job.text()) == [str(i) for i in range(1, 60001)] + ["the end"]
     assert (home / "started").read_text().split() == ["one"]
+
+
+# ---- calls that come in another order, or not at all ------------------------------------
+
+# Three times the same; what is done is left out when it starts from its top.
+LEAVES_OUT = UNDUMPABLE + """for i in a b c; do
+[ -e $i/done ] && continue
+mkdir -p $i; echo $i >input
+{}
+touch $i/done
+done
+"""
+SAYS_WHO = "bash -c 'w={}; echo $w >>~/started; for i in $(seq 60); do echo $w $i; sleep 0.1; done'"
+
+
+@pytest.mark.parametrize("call, goes_on", [
+    (f"(cd $i && srun {SAYS_WHO.format('${PWD##*/}')} >out)", True),
+    (f"cd $i; srun {SAYS_WHO.format('$(cat)')} <../input >out; cd ..", True),
+    (f"export WHO=$i; cd /tmp; srun {SAYS_WHO.format('$WHO')} | cat >~/$i/out; cd", True),
+    # Nobody can tell which of them it was.
+    (f"srun {SAYS_WHO.format('$(cat input)')} | cat >$i/out", False)])
+def test_calls_left_out(cluster, call, goes_on):
+    """The second call is the first one then, and the third the second: each goes on from its own
+    checkpoint, or starts afresh, and never from another's."""
+    home = cluster.home()
+    job = cluster.submit(cluster.script("job.sh", LEAVES_OUT.format(call)), options="--requeue --checkpoint -e err")
+    until("the second", lambda: (home / "b/out").exists() and "b 8\n" in (home / "b/out").read_text())
+    job.preempt()
+    assert job.wait_end() == ["COMPLETED"]
+    for i in "abc":
+        assert program_lines((home / i / "out").read_text()) == lines(i, 60)
+    assert (home / "started").read_text().split() == ["a", *["b"] * (1 if goes_on else 2), "c"]
+    said = (home / "err").read_text()
+    assert ("is not used: its srun was called with other" in said) == (not goes_on), said
