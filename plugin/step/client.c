@@ -39,6 +39,11 @@
 #define SILENT_MS 5000
 /* How long srun may take to end after its step, in a stop. */
 #define ENDING_MS 2000
+/* How long a job may go on whose step was stopped with it, as it seemed to the step. */
+#define STOPPED_MS 60000
+/* How long slurmctld may be away before a srun that came to nothing is believed to have failed
+ * for itself. */
+#define UNANSWERED_MS 300000
 /* How often is looked whether a step has been stopped; for some seconds. */
 #define LOOK_MS 100
 /* A step that goes on is started so often, 5 s, 10 s, 20 s … after the last try:
@@ -509,8 +514,8 @@ static bool try_later(struct client *c)
 }
 
 /* Is the job being stopped, to be started again? Then a step that does not end
- * well of itself was made to. */
-static bool job_stops(const struct client *c)
+ * well of itself was made to. -1: slurmctld does not answer. */
+static int job_stops(const struct client *c)
 {
 	struct job_facts facts;
 	enum action action;
@@ -519,6 +524,8 @@ static bool job_stops(const struct client *c)
 	if (c->stopping)
 		return true;
 	job_ask(c->spec.job, &facts, NULL);
+	if (!facts.answered)
+		return -1;
 	cause = stop_cause(&facts);
 	if (cause == CAUSE_GRACE) /* which steps are told of, and not the script */
 		return WIFEXITED(c->status) && WEXITSTATUS(c->status) >= 128;
@@ -592,6 +599,7 @@ static void judge(struct client *c, int64_t since)
 	int64_t silent = clock_ns(CLOCK_MONOTONIC) - since;
 	struct status s;
 	bool said = ask_step(c, &s);
+	int stops;
 
 	if (said && s.kind == STATUS_ENDED) {
 		c->by_itself = !*s.text;
@@ -599,24 +607,31 @@ static void judge(struct client *c, int64_t since)
 			return;
 		/* A srun that is told of its job's end ends as if its step had
 		 * failed. */
-		if (c->status != as_srun(s.ended) && job_stops(c)) {
+		if (c->status != as_srun(s.ended) && job_stops(c) != 0) {
 			tell(c, CALL_STOPPING, 0);
 			c->status = as_srun(s.ended);
 		}
 		finish(c, false);
 	} else if (said && s.kind == STATUS_STOPPED) {
-		finish(c, true);
+		if ((stops = job_stops(c)) > 0)
+			finish(c, true);
+		/* It took a signal of its own for the job's end. */
+		if (stops == 0 && silent > STOPPED_MS * INT64_C(1000000))
+			finish(c, false);
 	} else if (!said) {
 		/* It was never protected, or did not begin. */
 		if (c->ended && c->status == 0)
 			finish(c, false);
-		if (job_stops(c))
+		if ((stops = job_stops(c)) > 0)
 			finish(c, true);
+		/* Of a stop this process is told (SIGTERM). */
+		if (stops < 0 && silent < UNANSWERED_MS * INT64_C(1000000))
+			return;
 		if (!try_later(c))
 			finish(c, false);
 	} else if (!c->stopping && silent > c->patience) {
 		/* It said that it ran, and was killed with its helpers. */
-		if (!job_stops(c))
+		if (job_stops(c) == 0)
 			finish(c, false);
 		c->patience += SILENT_MS * INT64_C(1000000);
 	}

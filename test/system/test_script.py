@@ -390,3 +390,31 @@ def test_calls_left_out(cluster, call, goes_on):
     assert (home / "started").read_text().split() == ["a", *["b"] * (1 if goes_on else 2), "c"]
     said = (home / "err").read_text()
     assert ("is not used: its srun was called with other" in said) == (not goes_on), said
+
+
+# ---- slurmctld is away ---------------------------------------------------------------------
+
+
+def test_step_that_fails_meanwhile(cluster):
+    """Whether it was stopped with its job is asked until there is an answer."""
+    home = cluster.home()
+    job = cluster.submit(cluster.script(
+        "job.sh", "srun --checkpoint=off bash -c 'touch up; until [ -e down ]; do sleep 0.1; done; exit 3'\n"
+        "echo rc $?\n"), options="--requeue --checkpoint")
+    until("the step", lambda: (home / "up").exists())
+    node = job.node
+    pid = cluster.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
+    asked = set()
+
+    def asks_again():
+        asked.update(cluster.run(node, f"pgrep -u user1 -f '^[^ ]*(scontrol show|sckpt-record) job {job.number}'",
+                                 check=False).stdout.split())
+        return len(asked) > 1
+    cluster.run("ctl", f"kill -STOP {pid}", user="root")
+    try:
+        (home / "down").touch()
+        until("two questions", asks_again)
+    finally:
+        cluster.run("ctl", f"kill -CONT {pid}", user="root")
+    assert job.wait_end() == ["COMPLETED"]
+    assert program_lines(job.text()) == ["rc 3"]
