@@ -76,6 +76,9 @@ void job_ask(uint32_t job, struct job_facts *facts, struct err *why_not);
  * task has the array's number; -1 when it is not understood. */
 int job_parse(const char *json, uint32_t job, struct job_facts *facts,
 	      struct err *e);
+/* Takes from such a text, before it is read, what is most of it of a large job: which cores of which
+ * nodes it has (job_resources), some 200 bytes for each core. */
+void job_trim(char *json);
 /* BatchFlag, which is 1, and counts the times that slurmctld put the job back by
  * itself; -1 when there is no answer. */
 int job_batch_flag(uint32_t job, struct err *e);

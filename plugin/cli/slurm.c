@@ -96,6 +96,7 @@ static json_object *ask(char *const argv[], json_object **top, struct err *e)
 	*top = NULL;
 	if (run_collect(argv, environ, ASK_TIMEOUT_MS, ANSWER_MAX, &answer, e) < 0)
 		return NULL;
+	job_trim(answer);
 	*top = json_tokener_parse(answer);
 	if (!json_object_object_get_ex(*top, "jobs", &jobs) ||
 	    !json_object_is_type(jobs, json_type_array)) {

@@ -10,7 +10,7 @@
 
 /* Well inside any KillWait (at least 5 s); a dump has to fit after it. */
 #define ASK_TIMEOUT_MS 3000
-#define ANSWER_MAX (4 << 20)
+#define ANSWER_MAX (256 << 20)
 
 static void take_state(const char *state, struct job_facts *f)
 {
@@ -139,6 +139,47 @@ out:
 	return rc;
 }
 
+/* Where a value ends: an object, a list, or a word. */
+static const char *value_end(const char *at)
+{
+	int depth = 0;
+
+	for (; *at; at++)
+		if (*at == '"') {
+			while (*++at && *at != '"')
+				at += *at == '\\' && at[1];
+			if (!*at)
+				break;
+		} else if (*at == '{' || *at == '[') {
+			depth++;
+		} else if (*at == '}' || *at == ']') {
+			if (depth <= 1)
+				return at + depth;
+			depth--;
+		} else if (*at == ',' && depth == 0) {
+			break;
+		}
+	return at;
+}
+
+void job_trim(char *json)
+{
+	static const char name[] = "\"job_resources\":";
+	const char *from = json, *at;
+	char *to = json;
+
+	while ((at = strstr(from, name))) {
+		at += strlen(name);
+		memmove(to, from, (size_t)(at - from));
+		to += at - from;
+		from = value_end(at);
+		/* It had at least one character. */
+		if (from > at)
+			*to++ = '0';
+	}
+	memmove(to, from, strlen(from) + 1);
+}
+
 void job_ask(uint32_t job, struct job_facts *facts, struct err *why_not)
 {
 	cleanup_free char *answer = NULL;
@@ -147,8 +188,10 @@ void job_ask(uint32_t job, struct job_facts *facts, struct err *why_not)
 	*facts = (struct job_facts){ .answered = false };
 	snprintf(id, sizeof(id), "%u", job);
 	if (run_collect(argv, environ, ASK_TIMEOUT_MS, ANSWER_MAX, &answer,
-			why_not) == 0)
+			why_not) == 0) {
+		job_trim(answer);
 		job_parse(answer, job, facts, why_not);
+	}
 }
 
 /* A word "name=…" of a line. */

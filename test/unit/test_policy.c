@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
 #include <string.h>
 
 #include "sckpt/policy.h"
@@ -290,6 +291,31 @@ static void answers_of_slurmctld(void **state)
 }
 
 /* One task of an array has the array's number, and all are shown for it. */
+static void large_records(void **state)
+{
+	static const char *const texts[][2] = {
+		{ "", "" },
+		{ "{\"a\":1}", "{\"a\":1}" },
+		{ "{\"job_resources\": {\"a\": [{\"b\": \"}\\\"]\"}, 2]}, \"c\":1}", "{\"job_resources\":0, \"c\":1}" },
+		{ "[{\"job_resources\":{}},{\"job_resources\": [1],\"c\":2}]", "[{\"job_resources\":0},{\"job_resources\":0,\"c\":2}]" },
+		{ "{\"job_resources\": null, \"c\":1}", "{\"job_resources\":0, \"c\":1}" },
+		{ "{\"job_resources\": null}", "{\"job_resources\":0}" },
+		/* In a comment of the user's. */
+		{ "{\"comment\":\"\\\"job_resources\\\":{\",\"c\":1}", "{\"comment\":\"\\\"job_resources\\\":{\",\"c\":1}" },
+		/* Cut off. */
+		{ "{\"job_resources\":", "{\"job_resources\":" },
+		{ "{\"job_resources\":{\"a\":\"\\", "{\"job_resources\":0" },
+	};
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		snprintf(text, sizeof(text), "%s", texts[i][0]);
+		job_trim(text);
+		assert_string_equal(text, texts[i][1]);
+	}
+}
+
 static void task_of_an_array(void **state)
 {
 	static const char answer[] =
@@ -500,6 +526,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_cause),
+		cmocka_unit_test(large_records),
 		cmocka_unit_test(every_warning),
 		cmocka_unit_test(plans_for_the_limit),
 		cmocka_unit_test(intervals),
