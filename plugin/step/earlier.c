@@ -133,10 +133,12 @@ void earlier_describe(struct earlier *k, pid_t pid, int count, char call[CALL_TE
 int earlier_open(struct earlier *k, const struct spec *script, struct err *e)
 {
 	cleanup_free int *numbers = NULL;
-	int count = store_steps(script, CALL_STEP, &numbers, e);
+	int count;
 
 	*k = (struct earlier){ .since = -1 };
-	if (count <= 0)
+	if (script->restart == 0)
+		return 0; /* what is there is another job's of that number */
+	if ((count = store_steps(script, CALL_STEP, &numbers, e)) <= 0)
 		return count;
 	if (!(k->steps = calloc((size_t)count, sizeof(*k->steps))))
 		return err_set(e, "no memory for the script's steps");

@@ -9,6 +9,33 @@
 #include "set.h"
 #include "supervise.h"
 
+/* At a start there is no hurry, and slurmctld may just be starting, too. */
+#define PATIENCE_NS (INT64_C(600) * 1000000000)
+#define PAUSE_S 5
+
+static void ask_until_answered(uint32_t job, struct job_facts *facts, struct err *e)
+{
+	const int64_t end = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS;
+
+	while (job_ask(job, facts, e), !facts->answered && clock_ns(CLOCK_MONOTONIC) < end)
+		sleep(PAUSE_S);
+}
+
+/* Back into the queue, held. */
+static int put_back(uint32_t job, struct err *e)
+{
+	const int64_t end = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS;
+	struct job_facts facts;
+
+	while (job_requeue_hold(job, e) < 0) {
+		job_ask(job, &facts, NULL);
+		if (facts.answered || clock_ns(CLOCK_MONOTONIC) >= end)
+			return -1;
+		sleep(PAUSE_S);
+	}
+	return 0;
+}
+
 /* How often the job was requeued: asked only when the environment does not
  * tell and something lies in the store. */
 static int restarts(struct supervisor *s, struct err *e)
@@ -17,7 +44,7 @@ static int restarts(struct supervisor *s, struct err *e)
 
 	if (s->spec.restart >= 0)
 		return s->spec.restart;
-	job_ask(s->spec.job, &facts, e);
+	ask_until_answered(s->spec.job, &facts, e);
 	return facts.answered ?
 		       facts.restarts :
 		       err_context(e, "slurmctld does not tell how often the job was requeued");
@@ -93,6 +120,20 @@ static void sweep(const struct supervisor *s)
 	ended_sweep(&s->spec, ENDED_OLD, queued_jobs, &list, NULL);
 }
 
+/* A script's, and those of the steps that it had started, which keep-after= has left. */
+static int set_all_aside(const struct spec *script, struct err *e)
+{
+	cleanup_free int *numbers = NULL;
+	int count = store_steps(script, CALL_STEP, &numbers, e), rc = count < 0 ? -1 : 0;
+	struct spec spec = *script;
+
+	for (int i = 0; rc == 0 && i < count; i++) {
+		snprintf(spec.step, sizeof(spec.step), CALL_STEP "%d", numbers[i]);
+		rc = store_set_aside(&spec, e);
+	}
+	return rc < 0 ? -1 : store_set_aside(script, e);
+}
+
 /* 1: the program has ended in an earlier run, and nobody asked for another. */
 static int look_at_end(const struct supervisor *s, struct control *verdict,
 		       struct err *e)
@@ -101,6 +142,7 @@ static int look_at_end(const struct supervisor *s, struct control *verdict,
 	struct ended ended;
 	struct past was;
 	int run = s->spec.restart, flag = 0;
+	struct job_facts facts;
 	enum rerun rerun;
 
 	if (strcmp(s->spec.step, "batch"))
@@ -123,8 +165,10 @@ static int look_at_end(const struct supervisor *s, struct control *verdict,
 	}
 	was = (struct past){ ended.run, ended.status != 0, ended.requeued,
 			     ended.batch_flag };
-	if (rerun_asks(&was, run))
+	if (rerun_asks(&was, run) && (flag = job_batch_flag(s->spec.job, NULL)) < 0) {
+		ask_until_answered(s->spec.job, &facts, NULL);
 		flag = job_batch_flag(s->spec.job, NULL);
+	}
 	rerun = rerun_of(&was, run, flag);
 	if (rerun == RERUN_END) {
 		verdict->done = 1;
@@ -133,8 +177,7 @@ static int look_at_end(const struct supervisor *s, struct control *verdict,
 			was.run);
 		return 1;
 	}
-	if (rerun == RERUN_AFRESH &&
-	    (store_set_aside(&s->spec, e) < 0 || done_drop(&s->spec, e) < 0))
+	if (rerun == RERUN_AFRESH && (set_all_aside(&s->spec, e) < 0 || done_drop(&s->spec, e) < 0))
 		return -1;
 	return ended_drop(&s->spec, e);
 }
@@ -202,14 +245,14 @@ static void hold(struct supervisor *s, const char *why)
 
 	say(SAYS "step %u.%s cannot go on: %s", s->spec.job, s->spec.step, why);
 	notify(s, why);
-	job_ask(s->spec.job, &facts, NULL);
+	ask_until_answered(s->spec.job, &facts, NULL);
 	snprintf(name, sizeof(name), "%u", s->spec.job);
 	if (facts.answered)
 		memcpy(name, facts.name, sizeof(name));
 	/* Slurm would put back what its owner has ended meanwhile. */
 	if (facts.answered && facts.cancelled)
 		return;
-	if (job_requeue_hold(s->spec.job, &e) < 0)
+	if (put_back(s->spec.job, &e) < 0)
 		say(SAYS "and the job could not be held: %s", e.text);
 	else if (*s->spec.from && s->spec.restart <= 0)
 		say(SAYS "the job is held; when it is mended: scontrol release %s; otherwise: scancel %s",
@@ -342,13 +385,13 @@ static bool go_elsewhere(const struct supervisor *s, const char *why,
 	struct err e = { "" };
 	struct job_facts facts;
 
-	job_ask(spec->job, &facts, NULL);
+	ask_until_answered(spec->job, &facts, NULL);
 	/* One that must run here would never start. */
 	if (!facts.answered || !facts.batch || !facts.requeue || facts.cancelled ||
 	    *facts.required)
 		return false;
 	/* Nodes cannot be excluded before it is queued. */
-	if (job_requeue_hold(spec->job, &e) < 0)
+	if (put_back(spec->job, &e) < 0)
 		return false;
 	say(SAYS "step %u.%s cannot go on on %s: %s", spec->job, spec->step,
 	    node, why);

@@ -170,3 +170,19 @@ def test_on_purpose_after_a_spurious_one(cluster):
     end_of(job, 0, 2)
     assert starts(cluster) == 2
     assert [l for l in job.text().splitlines() if not l.startswith("sckpt: ")] == OUT
+
+
+def test_steps_on_purpose(cluster):
+    """What keep-after= has left of them is nothing to go on from."""
+    cluster.conf("keep-after=1\n")
+    step = "bash -c 'echo start >>starts; for i in $(seq 60); do echo line $i; sleep 0.1; done'"
+    job = cluster.submit(cluster.script("job.sh", f"srun {step}\n"), options="--requeue --checkpoint")
+    job.wait_output("^line 8$")
+    job.preempt()
+    end_of(job, 0, 1)
+    assert starts(cluster) == 1 and job.generations("srun-1") == [1]
+    cluster.ctl(f"scontrol requeue {job.number}")
+    end_of(job, 0, 2)
+    assert starts(cluster) == 2
+    assert [l for l in job.text().splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, 61)]
+    assert {p.name for p in job.store().parent.iterdir()} >= {"batch.old.1", "srun-1.old.1"}

@@ -426,9 +426,11 @@ static void steps_of_calls(void **state)
 {
 	static const char *const bad[] = { NULL, "", "srun-", "srun-x", "0",
 					   "srun-3,", "srun-3,afresh,", "srun-3,token=12cdef", "srun-3,token=",
-					   "srun-3,afresh,token=0012cdef", "srun-3/..",
+					   "srun-3,afresh,token=0012cdef", "srun-3,call=", "srun-3,call=x",
+					   "srun-3,call=1.1.ab,token=0012cdef", "srun-3,call=1.1.ab/..",
+					   "srun-3,call=0123456789012345678901234567890123456789012345678901234567890123", "srun-3/..",
 					   "srun-1234567890", "batch" };
-	struct call_step step = { "", false, 0 };
+	struct call_step step = { .token = 0 };
 	struct err e;
 
 	(void)state;
@@ -438,6 +440,10 @@ static void steps_of_calls(void **state)
 	assert_int_equal(step.token, 0);
 	assert_int_equal(call_step_parse("srun-3,token=0012cdef,afresh", &step, &e), 0);
 	assert_int_equal(step.token, 0x12cdef);
+	assert_true(step.afresh);
+	assert_string_equal(step.call, "");
+	assert_int_equal(call_step_parse("srun-3,token=0012cdef,call=0.1.00ff,afresh", &step, &e), 0);
+	assert_string_equal(step.call, "0.1.00ff");
 	assert_true(step.afresh);
 	assert_int_equal(call_step_parse("srun-123456789,afresh", &step, &e), 0);
 	assert_string_equal(step.name, "srun-123456789");
