@@ -445,6 +445,7 @@ struct spec {
 			  * launched again */
 	uint32_t token; /* of a script's srun call: of the frames of what it says; 0 none */
 	char call[CALL_TEXT_MAX + 1]; /* of a script's new srun call: what it is; "" not told */
+	int place; /* of another step: stands for srun's directory and input; 0 not known */
 	bool frame_out, frame_err; /* its output, its errors go through sckpt-srun */
 	int control; /* descriptor of the control socket */
 	int links; /* where the tasks of a step with several send their links to

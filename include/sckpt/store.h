@@ -298,6 +298,7 @@ struct manifest {
 	int criu_version;
 	int root; /* PID of the dumped root */
 	int calls; /* of srun by the script so far */
+	int place; /* as in struct spec */
 	int64_t time; /* of the dump, seconds since 1970 */
 	int64_t monotonic, boottime; /* the program's clocks, ns */
 	int64_t resident; /* bytes resident at the dump */

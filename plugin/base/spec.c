@@ -65,6 +65,7 @@ static const struct field {
 	FIELD(UNSIGNED, "launch", launch),
 	FIELD(UNSIGNED, "token", token),
 	FIELD(TEXT, "call", call),
+	FIELD(NUMBER, "place", place),
 	FIELD(FLAG, "frame-out", frame_out),
 	FIELD(FLAG, "frame-err", frame_err),
 	FIELD(NUMBER, "control", control),

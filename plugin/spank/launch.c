@@ -405,14 +405,17 @@ static void look_at_from(struct spec *spec, bool required)
 /* What srun noted; the program need not see it. */
 static void take_notes(spank_t sp, struct spec *spec)
 {
-	char frames[8] = "", text[8];
+	char frames[8] = "", place[16] = "", text[8];
 
 	spec->own_stderr = spank_getenv(sp, STDERR_VARIABLE, text, sizeof(text)) == ESPANK_SUCCESS;
 	spec->from_own = spank_getenv(sp, FROM_VARIABLE, text, sizeof(text)) == ESPANK_SUCCESS;
 	spank_getenv(sp, FRAMES_VARIABLE, frames, sizeof(frames));
 	spec->frame_out = strchr(frames, 'o');
 	spec->frame_err = strchr(frames, 'e');
+	spank_getenv(sp, PLACE_VARIABLE, place, sizeof(place));
+	spec->place = (int)(strtol(place, NULL, 10) & INT32_MAX);
 	spank_unsetenv(sp, STDERR_VARIABLE);
+	spank_unsetenv(sp, PLACE_VARIABLE);
 	spank_unsetenv(sp, FROM_VARIABLE);
 	spank_unsetenv(sp, FRAMES_VARIABLE);
 }

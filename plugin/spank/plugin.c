@@ -65,6 +65,8 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 	if (spank_context() == S_CTX_LOCAL && option_request()->on) {
 		srun_note_stderr();
 		srun_note_from();
+		if (!*option_call_step()->name)
+			srun_note_place();
 	}
 	if (!remote || !option_request()->on)
 		return ESPANK_SUCCESS;

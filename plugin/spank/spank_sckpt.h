@@ -42,6 +42,12 @@ void srun_note_stderr(void);
 #define FROM_VARIABLE "SLURM_SCKPT_FROM"
 void srun_note_from(void);
 
+/* Where it was called: its directory and its input, which tell steps with the same command and,
+ * in another run of the script, the same number apart. Not of a script's call, which is known
+ * by more (step/earlier.h). */
+#define PLACE_VARIABLE "SLURM_SCKPT_PLACE"
+void srun_note_place(void);
+
 /* In the srun of a script's call: which of its streams go through sckpt-srun, and not into a
  * file of srun's. */
 #define FRAMES_VARIABLE "SLURM_SCKPT_FRAMES"

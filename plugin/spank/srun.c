@@ -6,6 +6,7 @@
  * in the script's tree and has the real one started outside (step/srun.c).
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -79,6 +80,28 @@ void srun_note_from(void)
 		setenv(FROM_VARIABLE, "own", 1);
 	else
 		unsetenv(FROM_VARIABLE);
+}
+
+static uint32_t add_text(uint32_t hash, const char *text)
+{
+	/* FNV-1a, with the NUL. */
+	do
+		hash = (hash ^ (unsigned char)*text) * UINT32_C(16777619);
+	while (*text++);
+	return hash;
+}
+
+void srun_note_place(void)
+{
+	char path[PATH_MAX] = "", number[16];
+	uint32_t hash = add_text(UINT32_C(2166136261), getcwd(path, sizeof(path)) ? path : "");
+	ssize_t n = readlink("/proc/self/fd/0", path, sizeof(path) - 1);
+
+	path[n < 0 ? 0 : n] = '\0';
+	/* Pipes have another name each time. */
+	hash = add_text(hash, *path == '/' ? path : "");
+	snprintf(number, sizeof(number), "%u", (hash & INT32_MAX) | 1);
+	setenv(PLACE_VARIABLE, number, 1);
 }
 
 /* ---- where a call's output goes --------------------------------------------------- */

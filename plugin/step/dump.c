@@ -118,6 +118,7 @@ static int describe(struct saving *s, struct err *e)
 				.criu_version = spec->criu_version,
 				.root = s->step->root,
 				.calls = s->step->calls,
+				.place = spec->place,
 				.time = time(NULL),
 				.frozen_us = -1,
 				.resident = program_resident(pids, count) };

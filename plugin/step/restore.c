@@ -135,6 +135,10 @@ static int fits(const struct manifest *m, struct step *step, struct err *e)
 	      exchange_same(m->command, step->command)))
 		return err_set(e, "it is of the command '%.100s', and this step runs '%.100s'",
 			       m->command, step->command);
+	/* A step of the same number, of a script that runs again, may be another. */
+	if (m->place && step->spec.place && m->place != step->spec.place && !m->origin)
+		return err_set(e, "it is of the command '%.100s' in another directory, or with another input, than this step: steps of a script that is not protected are known by their numbers",
+			       m->command);
 	memcpy(step->unfit_node, step->spec.node, sizeof(step->unfit_node));
 	if (room_met(m, step, e) < 0)
 		return -1;

@@ -72,6 +72,7 @@ static const struct field manifest_fields[] = {
 	FIELD(manifest, INT, "run", run),
 	FIELD(manifest, MAYBE, "nodes", nodes),
 	FIELD(manifest, MAYBE, "part", part),
+	FIELD(manifest, MAYBE, "place", place),
 	FIELD(manifest, INT, "parent", parent),
 	FIELD(manifest, UINT32, "uid", uid),
 	FIELD(manifest, TEXT, "reason", reason),

@@ -209,3 +209,25 @@ def test_grace_time(cluster):
         job.cancel()
     finally:
         cluster.ctl("scontrol update PartitionName=low GraceTime=0", user="root")
+
+
+def test_another_step_of_that_number(cluster):
+    """A script that is not protected leaves out what is done: its second step is then not what it
+    was, though the command is the same, and does not go on from there."""
+    home = cluster.home()
+    job = cluster.submit(cluster.script(
+        "job.sh", "mkdir -p a b c; touch a/go\nfor i in a b c; do\n[ -e $i/done ] && continue\n"
+        "(cd $i && srun --checkpoint bash -c 'w=${PWD##*/}; echo $w begins; until [ -e go ]; do sleep 0.1; done; echo $w ends' >>out)\n"
+        "touch $i/done\ndone\n"), options="--requeue -e err")
+
+    def out(i):
+        return (home / i / "out").read_text() if (home / i / "out").exists() else ""
+
+    until("the second", lambda: out("b") == "b begins\n")
+    job.preempt()
+    until("the second once more", lambda: out("b").count("b begins\n") == 2)
+    (home / "b/go").touch()
+    until("it to be held", lambda: job.state == ["PENDING"] and job.record()["hold"])
+    assert "in another directory, or with another input, than this step" in (home / "err").read_text()
+    assert out("c") == ""
+    job.cancel()
