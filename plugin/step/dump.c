@@ -293,11 +293,14 @@ static int follow_set(struct saving *s, struct err *e)
 #define LEAST(resident, parent) \
 	((parent) ? (1 << 20) : (resident) / 256 + (1 << 20))
 
+/* Bytes of memory for each page of the program's, besides the buffer: its digest and slot, and those
+ * of the generation that is leaned on (image/known.c, image/pack.c). */
+#define PER_PAGE 48
+
 static int begin(struct saving *s, struct err *e)
 {
 	const struct limits *limits = &s->step->spec.limits;
 	struct image_options options = { .level = limits->compress,
-					 .buffer = memory_for_buffer(limits->buffer, 0),
 					 .criu_first = !s->order.end,
 					 .verbatim = s->broker >= 0 };
 	char prefix[GENERATION_NAME_MAX + 1];
@@ -307,6 +310,7 @@ static int begin(struct saving *s, struct err *e)
 	    (s->m.generation = store_next(&s->step->store, s->m.run, e)) < 0 ||
 	    (is_set(s) && begin_set(s, e) < 0))
 		return -1;
+	options.buffer = memory_for_buffer(limits->buffer, (uint64_t)s->own / 4096 * PER_PAGE);
 	generation_name((struct generation){ s->m.generation, s->m.run }, prefix);
 	leans = find_parent(s->step, &s->before);
 	s->m.parent = leans ? s->before.generation : 0;
@@ -639,8 +643,8 @@ static int dump(struct saving *s, struct err *e)
 	struct criu_run run;
 	int status, rc;
 
-	session.broker = s->broker = elevate_broker(s->step);
 	s->start = clock_ns(CLOCK_MONOTONIC);
+	session.broker = s->broker = elevate_broker(s->step);
 	if (wait_for_own_criu(s, e) < 0)
 		return -1;
 	ask_limit(s);

@@ -36,7 +36,8 @@ static void compare(struct search *s, const struct manifest *other)
 			const struct manifest_file *a = &s->m->files[i];
 			const struct manifest_file *b = &other->files[n];
 
-			if (a->local || a->inode != b->inode || strcmp(a->path, b->path))
+			/* Asking slurmctld of each job would take long, once it is known. */
+			if (s->others[i] || a->local || a->inode != b->inode || strcmp(a->path, b->path))
 				continue;
 			if (!asked)
 				active = other->job == s->step->spec.job ||
