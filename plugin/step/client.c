@@ -46,6 +46,8 @@
 #define UNANSWERED_MS 300000
 /* How often is looked whether a step has been stopped; for some seconds. */
 #define LOOK_MS 100
+/* How often slurmctld is asked again. */
+#define ASK_AGAIN_MS 1000
 /* A step that goes on is started so often, 5 s, 10 s, 20 s … after the last try:
  * slurmctld may be away for a moment, and the program never asked to be started again. */
 #define TRIES 7
@@ -70,6 +72,7 @@ struct client {
 	bool by_itself; /* the program was not told to end */
 	int status;
 	int64_t patience; /* ns */
+	int look_ms;
 };
 
 static void tell(const struct client *c, enum call_word_kind kind, int value)
@@ -515,14 +518,15 @@ static bool try_later(struct client *c)
 
 /* Is the job being stopped, to be started again? Then a step that does not end
  * well of itself was made to. -1: slurmctld does not answer. */
-static int job_stops(const struct client *c)
+static int job_stops(struct client *c)
 {
 	struct job_facts facts;
 	enum action action;
 	enum cause cause;
 
 	if (c->stopping)
-		return true;
+		return 1;
+	c->look_ms = ASK_AGAIN_MS;
 	job_ask(c->spec.job, &facts, NULL);
 	if (!facts.answered)
 		return -1;
@@ -657,10 +661,11 @@ static void serve(struct client *c)
 			_exit(CALL_WAS_DONE);
 		}
 
-		poll(p, 5, c->ended || c->stopping ? LOOK_MS : -1);
+		poll(p, 5, c->ended || c->stopping ? c->look_ms : -1);
 		while (read(c->signals, &si, sizeof(si)) == sizeof(si))
 			if (si.ssi_signo == SIGTERM && !c->stopping) {
 				c->stopping = true;
+				c->look_ms = LOOK_MS;
 				tell(c, CALL_STOPPING, 0);
 			}
 		if (c->done && c->stopping)
@@ -758,7 +763,8 @@ static int begin(struct client *c, struct err *e)
 int main(int argc, char *argv[])
 {
 	struct client c = { .pidfd = -1,
-			    .patience = SILENT_MS * INT64_C(1000000) };
+			    .patience = SILENT_MS * INT64_C(1000000),
+			    .look_ms = LOOK_MS };
 	struct err e = { "" };
 	int n = spec_parse(argc - 1, argv + 1, &c.spec, &e);
 
