@@ -202,6 +202,13 @@ int image_reader_copy(struct image_reader *r, const char *name, int fd,
 int image_vdso(const void *mm, size_t mm_size, const void *map, size_t map_size,
 	       uint32_t *pages, uint64_t *at, uint64_t *size);
 
+/*
+ * Of the same process: which pages-N.img has the bytes at that address, and where. 1; 0: there is no page,
+ * and so zeros; -1: that is not understood; -2: they are not in memory that is the process's alone.
+ */
+int image_place(const void *mm, size_t mm_size, const void *map, size_t map_size, uint64_t address,
+		size_t bytes, uint32_t *pages, uint64_t *at);
+
 /* Reads and checks every block of pack number n of the set. */
 int image_reader_verify_pack(struct image_reader *r, size_t n, struct err *e);
 void image_reader_close(struct image_reader *r);

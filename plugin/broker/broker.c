@@ -76,7 +76,9 @@ static void refuse(const struct broker *b, const char *text)
 	m = (struct broker_message){ .word = BROKER_REFUSED };
 	m.size = (uint32_t)snprintf(m.text, sizeof(m.text), "%s", text);
 	say("%s", text);
-	broker_send(b->sock, &m, NULL, 0, NULL);
+	/* An agent that does not read is not waited for: nobody else writes now. */
+	if (poll(&(struct pollfd){ b->sock, POLLOUT, 0 }, 1, 0) > 0)
+		broker_send(b->sock, &m, NULL, 0, NULL);
 }
 
 /* The runner is a child of what has entered the PID namespace. */
@@ -243,14 +245,14 @@ static void live(struct broker *b, int slurmstepd)
 
 		if (poll(p, 4, -1) < 0 && errno != EINTR)
 			return;
+		if (p[0].revents || p[1].revents)
+			break;
 		if (p[2].revents) {
 			if (!ended_well(server))
 				refuse(b, "a process of sckpt-broker was killed at work");
 			close_fd(&server_fd);
 			drop_dir(b);
 		}
-		if (p[0].revents || p[1].revents)
-			break;
 		if (p[3].revents && (server_fd = take_message(b, &server)) == -2)
 			break;
 	}

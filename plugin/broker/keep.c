@@ -4,8 +4,10 @@
  * protocol. What is in images decides what criu does with its rights at a restore: so
  * each is digested on its way to the agent, and the runner has the list of digests sealed;
  * and on the way back it is read whole, compared, and served from memory. Contents of
- * memory (pages-*.img) are the program's own words anyway: their pipes go straight on. But for the
- * vDSO in there, which criu believes: where it is, it has to be the one of the kernel of the dump.
+ * memory (pages-*.img) are the program's own words anyway: their pipes go straight on. But for what is
+ * believed in there: by criu the vDSO, which has to be the one of the kernel of the dump; by the kernel what
+ * threads had said to it of sequences to be interrupted (rseq.c), which becomes nothing: where it
+ * counts, criu says it again at the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +37,15 @@ struct vdso {
 	uint64_t at, size; /* size 0: nowhere */
 };
 
+/* Where in the pages of one process a thread's rseq_cs is (linux/rseq.h). */
+struct sequence {
+	uint32_t pages;
+	uint64_t at;
+};
+#define RSEQ_CS_AT 8
+#define RSEQ_CS_SIZE 8
+#define RSEQ_ALIGNED 32
+
 /* An image that criu has open. */
 struct kept {
 	size_t image; /* in the statement's list */
@@ -43,8 +54,9 @@ struct kept {
 	uint8_t *data; /* restore; of pages: those that criu has not got yet */
 	uint64_t at;
 	size_t held, sent; /* of pages: bytes in there */
-	int from; /* restore, of pages that have a vDSO: a pipe of the agent's */
+	int from; /* restore, of pages with something in them that is believed: a pipe of the agent's */
 	struct vdso vdso;
+	uint32_t pages; /* then: the N of pages-N.img */
 };
 
 struct keeper {
@@ -55,6 +67,9 @@ struct keeper {
 	size_t count, kept_room;
 	struct vdso *vdsos;
 	size_t vdso_count;
+	struct sequence *sequences;
+	size_t sequence_count;
+	uint8_t *tree; /* pstree.img */
 };
 
 static int new_handle(struct keeper *k, size_t image, struct err *e)
@@ -280,7 +295,7 @@ static int dump_open(void *arg, const char *name, struct err *e)
 	return rc < 0 ? -1 : handle;
 }
 
-/* Pages with a vDSO in them pass through the keeper. */
+/* Pages with something in them that is believed pass through the keeper. */
 static int go_between(const struct keeper *k, struct kept *kept, struct err *e)
 {
 	int p[2], rc;
@@ -299,7 +314,7 @@ static int hand_on(void *arg, int handle, int pipe, struct err *e)
 
 	if (!stated_of(k, handle)->pages)
 		return 0;
-	if (k->kept[handle].vdso.size)
+	if (k->kept[handle].data)
 		return go_between(k, &k->kept[handle], e);
 	if (pass_pipe(k, pipe, e) < 0)
 		return -1;
@@ -376,6 +391,13 @@ static size_t find_stated(const struct keeper *k, const char *name)
 	return i;
 }
 
+/* Images of one process. */
+struct memory {
+	uint32_t pid;
+	const uint8_t *mm, *map;
+	size_t mm_size, map_size;
+};
+
 /* It is what was sealed. */
 static int fetch_good(const struct keeper *k, const struct stated *s, uint8_t **data,
 		      struct err *e)
@@ -391,26 +413,76 @@ static int fetch_good(const struct keeper *k, const struct stated *s, uint8_t **
 		       err_set(e, "%s is not what was sealed: it was changed", s->name);
 }
 
-/* Before criu has a page map, and asks for the pages. */
-static int note_vdso(struct keeper *k, const struct stated *map, const uint8_t *data,
-		     struct err *e)
+static int add_sequence(struct keeper *k, const struct memory *m, uint64_t area, struct err *e)
 {
-	cleanup_free uint8_t *mm = NULL;
-	struct vdso v = { .size = 0 }, *more;
-	char name[STATEMENT_NAME + 4];
+	struct sequence at, *more;
+	int rc;
+
+	if (!area)
+		return 0;
+	rc = area % RSEQ_ALIGNED ? -1 :
+				   image_place(m->mm, m->mm_size, m->map, m->map_size, area + RSEQ_CS_AT,
+					       RSEQ_CS_SIZE, &at.pages, &at.at);
+	if (rc == -2)
+		return err_set(e, "a thread has its area for restartable sequences in memory that others could write to");
+	if (rc < 0)
+		return err_set(e, "an image of a process is not understood");
+	if (rc == 0)
+		return 0;
+	if (!(more = realloc(k->sequences, (k->sequence_count + 1) * sizeof(*more))))
+		return err_set(e, "no memory for images");
+	k->sequences = more;
+	more[k->sequence_count++] = at;
+	return 0;
+}
+
+/* Of one thread. */
+static int note_sequences(struct keeper *k, const struct memory *m, uint64_t tid, struct err *e)
+{
+	struct numbers areas = { .count = 0 };
+	cleanup_free uint8_t *core = NULL;
+	char name[STATEMENT_NAME];
+	int rc = 0;
 	size_t i;
 
-	snprintf(name, sizeof(name), "mm-%s", map->name + strlen("pagemap-"));
-	/* Memory that is shared has no mappings of its own. */
-	if (strncmp(map->name, "pagemap-shmem-", 14)) {
-		if ((i = find_stated(k, name)) == k->s.count)
-			return err_set(e, "%s is missing", name);
-		if (fetch_good(k, &k->s.list[i], &mm, e) < 0)
-			return -1;
-		if (image_vdso(mm, k->s.list[i].size, data, map->size, &v.pages, &v.at,
-			       &v.size) < 0)
-			return err_set(e, "%s and %s are not understood", name, map->name);
-	}
+	snprintf(name, sizeof(name), "core-%ju.img", (uintmax_t)tid);
+	if ((i = find_stated(k, name)) == k->s.count)
+		return err_set(e, "%s is missing", name);
+	if (fetch_good(k, &k->s.list[i], &core, e) < 0)
+		return -1;
+	if (rseq_areas(core, k->s.list[i].size, &areas) < 0)
+		rc = err_set(e, "%s is not understood", name);
+	for (size_t n = 0; rc == 0 && n < areas.count; n++)
+		rc = add_sequence(k, m, areas.list[n], e);
+	free(areas.list);
+	return rc;
+}
+
+static int note_threads(struct keeper *k, const struct memory *m, struct err *e)
+{
+	struct numbers tids = { .count = 0 };
+	size_t i = find_stated(k, "pstree.img");
+	int rc = 0;
+
+	if (i == k->s.count)
+		return err_set(e, "pstree.img is missing");
+	/* Once for all processes. */
+	if (!k->tree && fetch_good(k, &k->s.list[i], &k->tree, e) < 0)
+		return -1;
+	if (rseq_threads(k->tree, k->s.list[i].size, m->pid, &tids) < 0)
+		rc = err_set(e, "pstree.img is not understood");
+	for (size_t n = 0; rc == 0 && n < tids.count; n++)
+		rc = note_sequences(k, m, tids.list[n], e);
+	free(tids.list);
+	return rc;
+}
+
+static int note_vdso(struct keeper *k, const struct memory *m, struct err *e)
+{
+	struct vdso v = { .size = 0 }, *more;
+
+	if (image_vdso(m->mm, m->mm_size, m->map, m->map_size, &v.pages, &v.at, &v.size) < 0)
+		return err_set(e, "the images of the memory of process %u are not understood", m->pid);
 	if (!v.size)
 		return 0;
 	if (!(more = realloc(k->vdsos, (k->vdso_count + 1) * sizeof(*more))))
@@ -420,19 +492,46 @@ static int note_vdso(struct keeper *k, const struct stated *map, const uint8_t *
 	return 0;
 }
 
+/* Before criu has a page map, and asks for the pages. */
+static int note_memory(struct keeper *k, const struct stated *map, const uint8_t *data,
+		       struct err *e)
+{
+	struct memory m = { .map = data, .map_size = map->size };
+	cleanup_free uint8_t *mm = NULL;
+	char name[STATEMENT_NAME + 4];
+	size_t i;
+
+	/* Memory that is shared has no mappings of its own. */
+	if (!strncmp(map->name, "pagemap-shmem-", 14))
+		return 0;
+	snprintf(name, sizeof(name), "mm-%s", map->name + strlen("pagemap-"));
+	if ((i = find_stated(k, name)) == k->s.count)
+		return err_set(e, "%s is missing", name);
+	if (fetch_good(k, &k->s.list[i], &mm, e) < 0)
+		return -1;
+	m.mm = mm;
+	m.mm_size = k->s.list[i].size;
+	m.pid = (uint32_t)strtoul(map->name + strlen("pagemap-"), NULL, 10);
+	return note_vdso(k, &m, e) < 0 ? -1 : note_threads(k, &m, e);
+}
+
 /* What criu opens, it opens in this order. */
 static int open_pages(struct keeper *k, int handle, const char *name, struct err *e)
 {
 	struct kept *kept = &k->kept[handle];
-	char own[32];
+	bool between = false;
 	int rc;
 
-	for (size_t i = 0; i < k->vdso_count; i++) {
-		snprintf(own, sizeof(own), "pages-%u.img", k->vdsos[i].pages);
-		if (!strcmp(own, name))
+	if (sscanf(name, "pages-%u.img", &kept->pages) != 1)
+		return err_set(e, "%s is not understood", name);
+	for (size_t i = 0; i < k->vdso_count; i++)
+		if (k->vdsos[i].pages == kept->pages) {
 			kept->vdso = k->vdsos[i];
-	}
-	if (kept->vdso.size &&
+			between = true;
+		}
+	for (size_t i = 0; i < k->sequence_count; i++)
+		between |= k->sequences[i].pages == kept->pages;
+	if (between &&
 	    !(kept->data = malloc(kept->vdso.size > PIECE ? kept->vdso.size : PIECE)))
 		return err_set(e, "no memory for images");
 	if (ask_image(k, name, e) < 0 || (rc = hear_reply(k, e)) < 0)
@@ -457,9 +556,25 @@ static int restore_open(void *arg, const char *name, struct err *e)
 	data = &k->kept[handle].data;
 	if (fetch_good(k, s, data, e) < 0 ||
 	    (!strncmp(name, "core-", 5) && creds_look(*data, s->size, e) < 0) ||
-	    (!strncmp(name, "pagemap-", 8) && note_vdso(k, s, *data, e) < 0))
+	    (!strncmp(name, "pagemap-", 8) && note_memory(k, s, *data, e) < 0))
 		return -1;
 	return handle;
+}
+
+/* In the next so many bytes. */
+static void clear_sequences(const struct keeper *k, struct kept *kept, size_t size)
+{
+	for (size_t i = 0; i < k->sequence_count; i++) {
+		const struct sequence *q = &k->sequences[i];
+		const uint64_t end = kept->at + size;
+		uint64_t from = q->at, to = q->at + RSEQ_CS_SIZE;
+
+		if (q->pages != kept->pages || to <= kept->at || from >= end)
+			continue;
+		from = from > kept->at ? from : kept->at;
+		to = to < end ? to : end;
+		memset(kept->data + (from - kept->at), 0, to - from);
+	}
 }
 
 /* The next of what the agent sends; 0: nothing more comes. */
@@ -470,7 +585,7 @@ static ssize_t take_pages(const struct keeper *k, struct kept *kept, struct err 
 	size_t most = PIECE;
 	ssize_t n;
 
-	if (kept->at == v->at) {
+	if (v->size && kept->at == v->at) {
 		if (read_all(kept->from, kept->data, v->size, e) <= 0)
 			return err_set(e, "the pages of a process end too soon");
 		image_sha256(kept->data, v->size, digest);
@@ -478,12 +593,15 @@ static ssize_t take_pages(const struct keeper *k, struct kept *kept, struct err 
 			return err_set(e, "the vDSO of a process is not the one of the kernel where it was dumped: it was changed");
 		return (ssize_t)v->size;
 	}
-	if (kept->at < v->at && v->at - kept->at < most)
+	if (v->size && kept->at < v->at && v->at - kept->at < most)
 		most = v->at - kept->at;
 	do
 		n = read(kept->from, kept->data, most);
 	while (n < 0 && errno == EINTR);
-	return n < 0 ? err_sys(e, "cannot take images") : n;
+	if (n < 0)
+		return err_sys(e, "cannot take images");
+	clear_sequences(k, kept, (size_t)n);
+	return n;
 }
 
 /* One image after the other: the agent fills each pipe by itself. Copied, and not spliced: of what it has
@@ -519,7 +637,7 @@ static int restore_pour(void *arg, int handle, int pipe, struct err *e)
 	uint64_t left = size - kept->at;
 	ssize_t n;
 
-	if (kept->vdso.size)
+	if (stated_of(k, handle)->pages)
 		return pour_pages(k, kept, pipe, e);
 	if (!left)
 		return 0;

@@ -188,6 +188,18 @@ static int look_at_namespaces(const struct process *p, struct err *e)
 	return 0;
 }
 
+/* Of one that has ended the kernel says that its files are root's. */
+static bool has_ended(pid_t pid)
+{
+	cleanup_free char *status = NULL;
+	const char *value;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	return file_read(AT_FDCWD, path, 1 << 20, &status, NULL) <= 0 ||
+	       (find(status, "State", &value) && (*value == 'Z' || *value == 'X'));
+}
+
 /* What its user may not read themself is not theirs by a dump. */
 static int look_at_owner(const struct look *l, const struct process *p, struct err *e)
 {
@@ -195,7 +207,7 @@ static int look_at_owner(const struct look *l, const struct process *p, struct e
 	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", p->pid);
-	if (stat(path, &st) == 0 && st.st_uid != l->b->uid)
+	if (stat(path, &st) == 0 && st.st_uid != l->b->uid && !has_ended(p->pid))
 		return err_set(e, "%s[%d] has made itself not dumpable, or runs a program that cannot be read",
 			       p->name, p->pid);
 	return 0;

@@ -10,7 +10,9 @@
  *
  * So before it attaches to the first one, all tasks that it has made are seized here, die with
  * criu, and stand still until it comes to them; and it ends if one is not as it should be. They
- * are known by what they are permitted, and no process of the user's is (broker/enter.c).
+ * are known by what they are permitted, and no process of the user's is (broker/enter.c). What
+ * tells them from the user's they lose then, before any of them goes on: with that, code of the user's
+ * in one of them could write to what the others have in common with criu.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -144,6 +146,13 @@ void attach_all(void)
 	if (errno)
 		give_up("cannot look for what was restored");
 	closedir(dir);
+	for (size_t i = 0; i < count; i++)
+		if (caps_keep(tasks[i].tid, BIT(CAP_CHECKPOINT_RESTORE)) < 0)
+			give_up("%d keeps what it has", (int)tasks[i].tid);
+	errno = EPERM;
+	for (size_t i = 0; i < count; i++)
+		if (caps_of(tasks[i].tid) != BIT(CAP_CHECKPOINT_RESTORE))
+			give_up("%d has more than it should", (int)tasks[i].tid);
 	qsort(tasks, count, sizeof(*tasks), by_tid);
 	done = true;
 }

@@ -19,3 +19,11 @@ __attribute__((visibility("default"))) int execvp(const char *file, char *const 
 	(void)argv;
 	_exit(strcmp(file, HOOK_PATH) ? NO_SUCH_COMMAND : hook_ask());
 }
+
+/* apparmor_parser (criu/apparmor.c). */
+__attribute__((visibility("default"))) int execlp(const char *file, const char *arg, ...)
+{
+	(void)file;
+	(void)arg;
+	_exit(NO_SUCH_COMMAND);
+}

@@ -31,12 +31,19 @@
 #include "in_tcp.h"
 #include "sckpt/criu.h"
 
+/* A process of the program may have any number. */
+static pid_t criu;
+
+static void __attribute__((constructor)) note_criu(void)
+{
+	criu = getpid();
+}
+
 __attribute__((visibility("default"))) mode_t umask(mode_t mask)
 {
 	const uint64_t caps = caps_of(0);
 
-	/* Not criu itself. */
-	if (getenv("SCKPT_RESTORES") && getpid() >= ROOT_PID && (caps & NET_ADMIN) &&
+	if (getenv("SCKPT_RESTORES") && getpid() != criu && (caps & NET_ADMIN) &&
 	    caps_keep_own(caps & ~NET_ADMIN) < 0) {
 		fprintf(stderr, "what is restored keeps CAP_NET_ADMIN: %s\n", strerror(errno));
 		_exit(1);

@@ -444,3 +444,54 @@ int image_vdso(const void *mm, size_t mm_size, const void *map, size_t map_size,
 	}
 	return *size == r.end - r.start ? 0 : -1;
 }
+
+/* ---- one place ------------------------------------------------------------------- */
+
+/* 1: all of it is in one mapping that no file and no other process has; 0; -1. */
+static int is_private(const void *mm, size_t size, const struct range *r)
+{
+	struct mapping v;
+	struct pb i, m;
+	int met = 0, rc;
+	bool good = false;
+
+	if (!open_image(mm, size, MAGIC_MM, &i) || pb_message(&i, &m) <= 0)
+		return -1;
+	while ((rc = next_mapping(&m, &v)) > 0) {
+		if (v.at.start >= r->end || v.at.end <= r->start)
+			continue;
+		good = !met++ && v.at.start <= r->start && v.at.end >= r->end && may_be_left_out(&v);
+	}
+	return rc < 0 ? -1 : good;
+}
+
+int image_place(const void *mm, size_t mm_size, const void *map, size_t map_size, uint64_t address,
+		size_t bytes, uint32_t *pages, uint64_t *at)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	const struct range r = { address, address + bytes };
+	uint64_t passed = 0, reached = 0;
+	int rc = is_private(mm, mm_size, &r), found = 0;
+	struct entry n;
+	struct pb i, m;
+
+	if (rc <= 0)
+		return rc < 0 ? -1 : -2;
+	if (!pagemap_pages_id(map, map_size, pages) || !open_image(map, map_size, MAGIC_PAGEMAP, &i) ||
+	    pb_message(&i, &m) <= 0 || address / page != (r.end - 1) / page)
+		return -1;
+	while ((rc = pb_message(&i, &m)) != 0) {
+		uint64_t end;
+
+		if (rc < 0 || !read_entry(m, &n) || n.address < reached ||
+		    n.pages > (UINT64_MAX - n.address) / page)
+			return -1;
+		reached = end = n.address + n.pages * page;
+		if (n.address <= address && address < end) {
+			*at = passed + (address - n.address);
+			found = 1;
+		}
+		passed += n.pages * page;
+	}
+	return found;
+}

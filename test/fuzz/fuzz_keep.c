@@ -25,9 +25,13 @@ int caps_none(struct err *e)
 	return err_set(e, "not here");
 }
 
-#define IMAGES 4
+#define IMAGES 5
+#define FROM_INPUT 4
 
-static const char *const names[IMAGES] = { "core-7.img", "mm-7.img", "pagemap-7.img", "pages-7.img" };
+static const char *const names[IMAGES] = { "core-7.img", "mm-7.img", "pagemap-7.img", "pages-7.img",
+					   "pstree.img" };
+/* Process 7 and thread 7. */
+static const uint8_t tree[] = { 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1 << 3, 7, 5 << 3, 7 };
 
 struct image {
 	const uint8_t *data;
@@ -87,7 +91,7 @@ static int give_image(struct agent *a, const char *name)
 	if (send(a->fd, yes, sizeof(yes), MSG_NOSIGNAL) < 0 || (to = take_pipe(a->fd)) < 0)
 		return -1;
 	/* Of the same size. */
-	first = (uint8_t)((i->size ? *i->data : 0) ^ (a->changed >> (i - a->images) & 1));
+	first = (uint8_t)((i->size ? *i->data : 0) ^ (i - a->images < FROM_INPUT ? a->changed >> (i - a->images) & 1 : 0));
 	if (i->size && write(to, &first, 1) == 1 && write(to, i->data + 1, i->size - 1) < 0)
 		a->changed |= 16;
 	close(to);
@@ -151,7 +155,7 @@ static void serve_one(struct keeper *k, const struct image *was, int which)
 	close(p[0]);
 	if (rc < 0 && !*e.text)
 		__builtin_trap();
-	if (which < 3 && rc == 0 && (n != was->size || memcmp(got, was->data, n)))
+	if (which != 3 && rc == 0 && (n != was->size || memcmp(got, was->data, n)))
 		__builtin_trap();
 	/* None of another vDSO, in part or whole. */
 	if (which == 3 && k->vdso_count && k->kept[handle].vdso.size) {
@@ -166,6 +170,11 @@ static void serve_one(struct keeper *k, const struct image *was, int which)
 				__builtin_trap();
 		}
 	}
+	/* And no sequence. */
+	for (size_t i = 0; which == 3 && i < k->sequence_count; i++)
+		for (size_t at = k->sequences[i].at; at < k->sequences[i].at + RSEQ_CS_SIZE; at++)
+			if (k->sequences[i].pages == 7 && at < n && got[at])
+				__builtin_trap();
 	restore_close(k, handle);
 }
 
@@ -207,7 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	a.changed = data[0] & 31;
 	for (int i = 0; i < IMAGES; i++) {
-		a.images[i] = cut(&at, end);
+		a.images[i] = i < FROM_INPUT ? cut(&at, end) : (struct image){ tree, sizeof(tree) };
 		list[i] = (struct stated){ .pages = i == 3, .size = i == 3 ? 0 : a.images[i].size };
 		strcpy(list[i].name, names[i]);
 		image_sha256(a.images[i].data, a.images[i].size, list[i].sha256);
@@ -224,7 +233,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			     k.s.vdso);
 	if (pthread_create(&thread, NULL, be_agent, &a))
 		__builtin_trap();
-	for (int i = 0; i < IMAGES; i++)
+	for (int i = 0; i < FROM_INPUT; i++)
 		serve_one(&k, &a.images[i], i);
 	shutdown(pair[1], SHUT_RDWR);
 	pthread_join(thread, NULL);
@@ -234,6 +243,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		restore_close(&k, (int)i);
 	free(k.kept);
 	free(k.vdsos);
+	free(k.sequences);
+	free(k.tree);
 	if (open_descriptors() != before)
 		__builtin_trap();
 	return 0;
