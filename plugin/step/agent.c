@@ -34,6 +34,8 @@ struct agent {
 	struct check check;
 	struct order stop; /* to be dumped for when its steps have been */
 	bool stopping;
+	int64_t stop_end; /* when that has to be over, ns */
+	int64_t leave; /* when its steps are waited for no longer, ns; 0 never */
 	/* Of a step on several nodes: */
 	struct {
 		int sig; /* Slurm has sent it, and the first node is to say what is
@@ -555,7 +557,7 @@ static void look_at_tasks(struct agent *a)
 		ended(a, tasks_status(&a->tasks));
 }
 
-static void dump(struct agent *a, const struct order *order);
+static void look_at_calls(struct agent *a);
 
 static void reap(struct agent *a)
 {
@@ -571,10 +573,7 @@ static void reap(struct agent *a)
 		else if (!check_reap(&a->check, &a->step, pid, status))
 			calls_reap(a->calls, pid, status);
 	look_at_tasks(a);
-	if (a->stopping && calls_stop(a->calls)) {
-		a->stopping = false;
-		dump(a, &a->stop);
-	}
+	look_at_calls(a);
 }
 
 /* The program stood still during a session, which also takes the SIGCHLD of
@@ -616,6 +615,36 @@ static void dump(struct agent *a, const struct order *order)
 	}
 }
 
+/* What is left of a time; a little less than none is not for ever. */
+static int64_t us_until(int64_t end)
+{
+	int64_t us = (end - clock_ns(CLOCK_MONOTONIC)) / 1000;
+
+	return us > 0 ? us : 1;
+}
+
+/* A step that cannot be dumped may take longer to end than the script has: that is still
+ * to be saved, and starts it afresh. */
+static void look_at_calls(struct agent *a)
+{
+	if (!a->stopping)
+		return;
+	if (calls_stop(a->calls)) {
+		a->stopping = false;
+		a->stop.us = us_until(a->stop_end);
+		dump(a, &a->stop);
+	} else if (a->leave && clock_ns(CLOCK_MONOTONIC) >= a->leave) {
+		a->leave = 0;
+		calls_leave(a->calls);
+	}
+}
+
+/* Milliseconds until its steps are left; -1 never. */
+static int leave_wait(const struct agent *a)
+{
+	return a->stopping && a->leave ? (int)(us_until(a->leave) / 1000) + 1 : -1;
+}
+
 static void stop(struct agent *a, const struct control *msg)
 {
 	struct order order = { .end = msg->value, .us = msg->us };
@@ -639,6 +668,9 @@ static void stop(struct agent *a, const struct control *msg)
 		 * which of them were still to be waited for. */
 		a->stop = order;
 		a->stopping = true;
+		a->stop_end = clock_ns(CLOCK_MONOTONIC) + order.us * 1000;
+		/* A third of the time is the script's own. */
+		a->leave = a->stop_end - order.us / 3 * 1000;
 	}
 }
 
@@ -663,12 +695,8 @@ static void follow_dump(struct agent *a, const struct set_order *o)
 	struct order order = { .end = o->end, .set = o->generation };
 
 	a->step.ordered = o->generation;
-	/* A little less than none is not for ever. */
-	if (o->end) {
-		order.us = (a->follow.end - clock_ns(CLOCK_MONOTONIC)) / 1000;
-		if (order.us < 1)
-			order.us = 1;
-	}
+	if (o->end)
+		order.us = us_until(a->follow.end);
 	memcpy(order.reason, o->reason, sizeof(order.reason));
 	memcpy(order.request, o->request, sizeof(order.request));
 	check_begin(&a->check, &a->step, &order);
@@ -838,7 +866,7 @@ static void __attribute__((noreturn)) serve(struct agent *a)
 		p[3] = (struct pollfd){ calls_fd(a->calls), POLLIN, 0 };
 		n = poll(p, (nfds_t)polls,
 			 sooner(a->saving ? TELL_MS : estimate_wait(&a->estimate),
-				set_wait(a)));
+				sooner(set_wait(a), leave_wait(a))));
 
 		if (n < 0)
 			continue;
@@ -857,6 +885,7 @@ static void __attribute__((noreturn)) serve(struct agent *a)
 		if (p[1].revents)
 			obey(a);
 		look_at_set(a);
+		look_at_calls(a);
 	}
 }
 
