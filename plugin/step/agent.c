@@ -676,13 +676,14 @@ static void stop(struct agent *a, const struct control *msg)
 
 /* ---- what the step's first node says --------------------------------------------- */
 
-/* So long is waited for that: it may have to ask slurmctld. */
-#define FOLLOW_TERM_NS (INT64_C(5) * 1000000000)
-#define FOLLOW_URG_NS (INT64_C(5) * 1000000000)
+/* So long is waited for that at least: it may have to ask slurmctld. */
+#define FOLLOW_NS (INT64_C(5) * 1000000000)
 /* Slurm tells all nodes of a step within that. */
 #define FRESH_NS (INT64_C(3) * 1000000000)
-#define FOLLOW_LOOK_MS 50
-#define LINGER_LOOK_MS 500
+/* How often is looked, at first and at most: with many nodes the file server has other
+ * things to do. */
+#define LOOK_FIRST_MS 50
+#define LOOK_MOST_MS 500
 
 static void not_followed(struct agent *a, const char *why, bool told_here)
 {
@@ -757,12 +758,13 @@ static void look_for_order(struct agent *a)
 
 static void follow(struct agent *a, const struct control *msg)
 {
-	int64_t now = clock_ns(CLOCK_MONOTONIC);
+	int64_t now = clock_ns(CLOCK_MONOTONIC), wait = msg->us * 750;
 
 	a->follow.sig = msg->value;
 	a->follow.begun = now;
-	a->follow.until = now + (msg->value == SIGTERM ? FOLLOW_TERM_NS :
-							 FOLLOW_URG_NS);
+	/* At a stop three quarters of the time: for half of it the first node waits for a criu of
+	 * the program's own. That SIGTERM is the program's it says at once. */
+	a->follow.until = now + (wait > FOLLOW_NS ? wait : FOLLOW_NS);
 	a->follow.end = now + msg->us * 1000;
 	if (!is_set(a)) {
 		not_followed(a, a->step.spec.off, false);
@@ -776,7 +778,13 @@ static void follow(struct agent *a, const struct control *msg)
 /* Milliseconds until something of the other nodes is to be looked at; -1 never. */
 static int set_wait(const struct agent *a)
 {
-	return a->follow.sig ? FOLLOW_LOOK_MS : a->lingers ? LINGER_LOOK_MS : -1;
+	int64_t tenth = (clock_ns(CLOCK_MONOTONIC) - a->follow.begun) / 10000000;
+
+	if (!a->follow.sig)
+		return a->lingers ? LOOK_MOST_MS : -1;
+	return tenth < LOOK_FIRST_MS ? LOOK_FIRST_MS :
+	       tenth > LOOK_MOST_MS  ? LOOK_MOST_MS :
+				       (int)tenth;
 }
 
 static void look_at_set(struct agent *a)
