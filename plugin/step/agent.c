@@ -46,8 +46,7 @@ struct agent {
 	bool lingers; /* the programs here have ended, and others have not */
 	bool over_said; /* which the first node knows */
 	int linger_part, linger_status; /* see set_over() */
-	int64_t asked; /* when the first node last asked the one it waits for, ns */
-	int ask; /* number of the order that it waits for the answer to; 0 none */
+	struct presence presence; /* of the one that the first node waits for */
 	bool refused; /* no dump, and the program was told to end */
 	bool told; /* the program got a signal that may have ended it */
 	char refusal[640]; /* the last in the step's log */
@@ -473,9 +472,6 @@ static void tell_task(struct agent *a, int task)
 
 /* ---- a step on several nodes ---------------------------------------------------- */
 
-#define ASK_NS (INT64_C(600) * 1000000000)
-#define ANSWER_NS (INT64_C(60) * 1000000000)
-
 /* Slurm would end them with their task. */
 static void kill_left(const struct agent *a)
 {
@@ -486,32 +482,38 @@ static void kill_left(const struct agent *a)
 		kill(pids[i], SIGKILL);
 }
 
-/* A node that was killed with all that runs on it says nothing of its end; the step must
- * not wait for it for ever. Every now and then the one that is waited for is asked. */
+static bool has_answered(const struct agent *a)
+{
+	struct set_answer answer;
+
+	return set_answer_read(&a->step.store, a->linger_part, &answer, NULL) > 0 &&
+	       answer.run == a->step.spec.restart && answer.number == a->step.order;
+}
+
+/* The step must not wait for ever for a node that is not. */
 static bool is_there(struct agent *a)
 {
 	int64_t now = clock_ns(CLOCK_MONOTONIC);
 	struct set_order o = { .word = SET_ASK };
-	struct set_answer answer;
+	bool answered;
 
-	if (a->ask && a->ask != a->step.order) {
-		/* Something else was to be done meanwhile: it says as much. */
-		a->ask = 0;
-		a->asked = now;
-	} else if (a->ask && now - a->asked > ANSWER_NS) {
-		a->ask = 0;
-		a->asked = now;
-		if (set_answer_read(&a->step.store, a->linger_part, &answer, NULL) <= 0 ||
-		    answer.run != a->step.spec.restart ||
-		    answer.number != a->step.order) {
-			tell(a, CONTROL_NOTE, 0, "a node of the step does not say any more that it runs: the step ends");
-			a->linger_status = SIGKILL;
-			return false;
-		}
-	} else if (!a->saving && !a->ask && now - a->asked > ASK_NS) {
-		a->ask = set_say(&a->step, &o, NULL) == 0 ? a->step.order : 0;
-		a->asked = now;
+	if (a->saving)
+		return true;
+	answered = a->presence.order && has_answered(a);
+	switch (presence_look(&a->presence, a->step.order, answered, now)) {
+	case PRESENCE_WAIT:
+		break;
+	case PRESENCE_ASK:
+		presence_asked(&a->presence,
+			       set_say(&a->step, &o, NULL) ? 0 : a->step.order, now);
+		/* fallthrough */
+	case PRESENCE_WAKE:
 		tell(a, CONTROL_WAKE, 0, "");
+		break;
+	case PRESENCE_GONE:
+		tell(a, CONTROL_NOTE, 0, "a node of the step does not say any more that it runs: the step ends");
+		a->linger_status = SIGKILL;
+		return false;
 	}
 	return true;
 }
@@ -529,7 +531,7 @@ static bool linger(struct agent *a)
 	if (!a->lingers) {
 		a->lingers = true;
 		a->linger_part = 1;
-		a->asked = clock_ns(CLOCK_MONOTONIC);
+		a->presence.since = clock_ns(CLOCK_MONOTONIC);
 		kill_left(a);
 	}
 	if (!a->step.spec.part)
