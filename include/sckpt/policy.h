@@ -210,6 +210,29 @@ struct limit_plan limit_plan(const struct job_facts *f, int64_t now,
 bool warning_saves(const struct job_facts *f, const struct spec *spec,
 		   int64_t now);
 
+/* ---- a node of the step that is waited for (presence.c) ----------------------- */
+
+/* One that was killed with all that runs on it says nothing of its end. */
+struct presence {
+	int order; /* number of the one that asks whether it is there; 0 none */
+	/* CLOCK_MONOTONIC, ns: */
+	int64_t since; /* when that was said, or it was last known to be there */
+	int64_t woken; /* when Slurm was last to wake it */
+};
+
+enum presence_act {
+	PRESENCE_WAIT,
+	PRESENCE_ASK, /* by an order, and wake it; then presence_asked() */
+	PRESENCE_WAKE, /* once more: slurmctld, or slurmd there, may have been away */
+	PRESENCE_GONE
+};
+
+/* order: the step's last; answered: the node has answered that one. */
+enum presence_act presence_look(struct presence *p, int order, bool answered,
+				int64_t now);
+/* order: 0, it could not be said. */
+void presence_asked(struct presence *p, int order, int64_t now);
+
 /* ---- the job's Comment (comment.c) ------------------------------------------ */
 
 /* Ours begins like this. */

@@ -34,6 +34,8 @@ struct agent {
 	struct check check;
 	struct order stop; /* to be dumped for when its steps have been */
 	bool stopping;
+	int64_t stop_end; /* when that has to be over, ns */
+	int64_t leave; /* when its steps are waited for no longer, ns; 0 never */
 	/* Of a step on several nodes: */
 	struct {
 		int sig; /* Slurm has sent it, and the first node is to say what is
@@ -44,8 +46,7 @@ struct agent {
 	bool lingers; /* the programs here have ended, and others have not */
 	bool over_said; /* which the first node knows */
 	int linger_part, linger_status; /* see set_over() */
-	int64_t asked; /* when the first node last asked the one it waits for, ns */
-	int ask; /* number of the order that it waits for the answer to; 0 none */
+	struct presence presence; /* of the one that the first node waits for */
 	bool refused; /* no dump, and the program was told to end */
 	bool told; /* the program got a signal that may have ended it */
 	char refusal[640]; /* the last in the step's log */
@@ -473,9 +474,6 @@ static void tell_task(struct agent *a, int task)
 
 /* ---- a step on several nodes ---------------------------------------------------- */
 
-#define ASK_NS (INT64_C(600) * 1000000000)
-#define ANSWER_NS (INT64_C(60) * 1000000000)
-
 /* Slurm would end them with their task. */
 static void kill_left(const struct agent *a)
 {
@@ -486,32 +484,38 @@ static void kill_left(const struct agent *a)
 		kill(pids[i], SIGKILL);
 }
 
-/* A node that was killed with all that runs on it says nothing of its end; the step must
- * not wait for it for ever. Every now and then the one that is waited for is asked. */
+static bool has_answered(const struct agent *a)
+{
+	struct set_answer answer;
+
+	return set_answer_read(&a->step.store, a->linger_part, &answer, NULL) > 0 &&
+	       answer.run == a->step.spec.restart && answer.number == a->step.order;
+}
+
+/* The step must not wait for ever for a node that is not. */
 static bool is_there(struct agent *a)
 {
 	int64_t now = clock_ns(CLOCK_MONOTONIC);
 	struct set_order o = { .word = SET_ASK };
-	struct set_answer answer;
+	bool answered;
 
-	if (a->ask && a->ask != a->step.order) {
-		/* Something else was to be done meanwhile: it says as much. */
-		a->ask = 0;
-		a->asked = now;
-	} else if (a->ask && now - a->asked > ANSWER_NS) {
-		a->ask = 0;
-		a->asked = now;
-		if (set_answer_read(&a->step.store, a->linger_part, &answer, NULL) <= 0 ||
-		    answer.run != a->step.spec.restart ||
-		    answer.number != a->step.order) {
-			tell(a, CONTROL_NOTE, 0, "a node of the step does not say any more that it runs: the step ends");
-			a->linger_status = SIGKILL;
-			return false;
-		}
-	} else if (!a->saving && !a->ask && now - a->asked > ASK_NS) {
-		a->ask = set_say(&a->step, &o, NULL) == 0 ? a->step.order : 0;
-		a->asked = now;
+	if (a->saving)
+		return true;
+	answered = a->presence.order && has_answered(a);
+	switch (presence_look(&a->presence, a->step.order, answered, now)) {
+	case PRESENCE_WAIT:
+		break;
+	case PRESENCE_ASK:
+		presence_asked(&a->presence,
+			       set_say(&a->step, &o, NULL) ? 0 : a->step.order, now);
+		/* fallthrough */
+	case PRESENCE_WAKE:
 		tell(a, CONTROL_WAKE, 0, "");
+		break;
+	case PRESENCE_GONE:
+		tell(a, CONTROL_NOTE, 0, "a node of the step does not say any more that it runs: the step ends");
+		a->linger_status = SIGKILL;
+		return false;
 	}
 	return true;
 }
@@ -529,7 +533,7 @@ static bool linger(struct agent *a)
 	if (!a->lingers) {
 		a->lingers = true;
 		a->linger_part = 1;
-		a->asked = clock_ns(CLOCK_MONOTONIC);
+		a->presence.since = clock_ns(CLOCK_MONOTONIC);
 		kill_left(a);
 	}
 	if (!a->step.spec.part)
@@ -557,7 +561,7 @@ static void look_at_tasks(struct agent *a)
 		ended(a, tasks_status(&a->tasks));
 }
 
-static void dump(struct agent *a, const struct order *order);
+static void look_at_calls(struct agent *a);
 
 static void reap(struct agent *a)
 {
@@ -573,10 +577,7 @@ static void reap(struct agent *a)
 		else if (!check_reap(&a->check, &a->step, pid, status))
 			calls_reap(a->calls, pid, status);
 	look_at_tasks(a);
-	if (a->stopping && calls_stop(a->calls)) {
-		a->stopping = false;
-		dump(a, &a->stop);
-	}
+	look_at_calls(a);
 }
 
 /* The program stood still during a session, which also takes the SIGCHLD of
@@ -619,6 +620,36 @@ static void dump(struct agent *a, const struct order *order)
 	}
 }
 
+/* What is left of a time; a little less than none is not for ever. */
+static int64_t us_until(int64_t end)
+{
+	int64_t us = (end - clock_ns(CLOCK_MONOTONIC)) / 1000;
+
+	return us > 0 ? us : 1;
+}
+
+/* A step that cannot be dumped may take longer to end than the script has: that is still
+ * to be saved, and starts it afresh. */
+static void look_at_calls(struct agent *a)
+{
+	if (!a->stopping)
+		return;
+	if (calls_stop(a->calls)) {
+		a->stopping = false;
+		a->stop.us = us_until(a->stop_end);
+		dump(a, &a->stop);
+	} else if (a->leave && clock_ns(CLOCK_MONOTONIC) >= a->leave) {
+		a->leave = 0;
+		calls_leave(a->calls);
+	}
+}
+
+/* Milliseconds until its steps are left; -1 never. */
+static int leave_wait(const struct agent *a)
+{
+	return a->stopping && a->leave ? (int)(us_until(a->leave) / 1000) + 1 : -1;
+}
+
 static void stop(struct agent *a, const struct control *msg)
 {
 	struct order order = { .end = msg->value, .us = msg->us };
@@ -642,18 +673,22 @@ static void stop(struct agent *a, const struct control *msg)
 		 * which of them were still to be waited for. */
 		a->stop = order;
 		a->stopping = true;
+		a->stop_end = clock_ns(CLOCK_MONOTONIC) + order.us * 1000;
+		/* A third of the time is the script's own. */
+		a->leave = a->stop_end - order.us / 3 * 1000;
 	}
 }
 
 /* ---- what the step's first node says --------------------------------------------- */
 
-/* So long is waited for that: it may have to ask slurmctld. */
-#define FOLLOW_TERM_NS (INT64_C(5) * 1000000000)
-#define FOLLOW_URG_NS (INT64_C(5) * 1000000000)
+/* So long is waited for that at least: it may have to ask slurmctld. */
+#define FOLLOW_NS (INT64_C(5) * 1000000000)
 /* Slurm tells all nodes of a step within that. */
 #define FRESH_NS (INT64_C(3) * 1000000000)
-#define FOLLOW_LOOK_MS 50
-#define LINGER_LOOK_MS 500
+/* How often is looked, at first and at most: with many nodes the file server has other
+ * things to do. */
+#define LOOK_FIRST_MS 50
+#define LOOK_MOST_MS 500
 
 static void not_followed(struct agent *a, const char *why, bool told_here)
 {
@@ -666,12 +701,8 @@ static void follow_dump(struct agent *a, const struct set_order *o)
 	struct order order = { .end = o->end, .set = o->generation };
 
 	a->step.ordered = o->generation;
-	/* A little less than none is not for ever. */
-	if (o->end) {
-		order.us = (a->follow.end - clock_ns(CLOCK_MONOTONIC)) / 1000;
-		if (order.us < 1)
-			order.us = 1;
-	}
+	if (o->end)
+		order.us = us_until(a->follow.end);
 	memcpy(order.reason, o->reason, sizeof(order.reason));
 	memcpy(order.request, o->request, sizeof(order.request));
 	check_begin(&a->check, &a->step, &order);
@@ -732,12 +763,13 @@ static void look_for_order(struct agent *a)
 
 static void follow(struct agent *a, const struct control *msg)
 {
-	int64_t now = clock_ns(CLOCK_MONOTONIC);
+	int64_t now = clock_ns(CLOCK_MONOTONIC), wait = msg->us * 750;
 
 	a->follow.sig = msg->value;
 	a->follow.begun = now;
-	a->follow.until = now + (msg->value == SIGTERM ? FOLLOW_TERM_NS :
-							 FOLLOW_URG_NS);
+	/* At a stop three quarters of the time: for half of it the first node waits for a criu of
+	 * the program's own. That SIGTERM is the program's it says at once. */
+	a->follow.until = now + (wait > FOLLOW_NS ? wait : FOLLOW_NS);
 	a->follow.end = now + msg->us * 1000;
 	if (!is_set(a)) {
 		not_followed(a, a->step.spec.off, false);
@@ -751,7 +783,13 @@ static void follow(struct agent *a, const struct control *msg)
 /* Milliseconds until something of the other nodes is to be looked at; -1 never. */
 static int set_wait(const struct agent *a)
 {
-	return a->follow.sig ? FOLLOW_LOOK_MS : a->lingers ? LINGER_LOOK_MS : -1;
+	int64_t tenth = (clock_ns(CLOCK_MONOTONIC) - a->follow.begun) / 10000000;
+
+	if (!a->follow.sig)
+		return a->lingers ? LOOK_MOST_MS : -1;
+	return tenth < LOOK_FIRST_MS ? LOOK_FIRST_MS :
+	       tenth > LOOK_MOST_MS  ? LOOK_MOST_MS :
+				       (int)tenth;
 }
 
 static void look_at_set(struct agent *a)
@@ -842,7 +880,7 @@ static void __attribute__((noreturn)) serve(struct agent *a)
 		p[3] = (struct pollfd){ calls_fd(a->calls), POLLIN, 0 };
 		n = poll(p, (nfds_t)polls,
 			 sooner(a->saving ? TELL_MS : estimate_wait(&a->estimate),
-				set_wait(a)));
+				sooner(set_wait(a), leave_wait(a))));
 
 		if (n < 0)
 			continue;
@@ -861,6 +899,7 @@ static void __attribute__((noreturn)) serve(struct agent *a)
 		if (p[1].revents)
 			obey(a);
 		look_at_set(a);
+		look_at_calls(a);
 	}
 }
 

@@ -360,6 +360,12 @@ bool calls_stop(struct calls *c)
 	return c->count == 0;
 }
 
+void calls_leave(const struct calls *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		kill(c->running[i].client, SIGALRM);
+}
+
 static void kick(const struct calls *c, int how)
 {
 	cleanup_free pid_t *pids = NULL;

@@ -8,6 +8,9 @@
  * With steps=skip-done (RECORD is not 0) all input and output pass through here, and
  * are kept. A step that is DONE is not started: its srun's output is said again.
  *
+ * The agent tells it of a stop by SIGTERM, and by SIGALRM that there is no more time to
+ * wait for the step.
+ *
  * Exit status 0: sckpt-srun was told, or is gone; CALL_GOES_ON: the step is to go
  * on in the job's next run; CALL_WAS_DONE: sckpt-srun was told, and nothing was run.
  */
@@ -69,6 +72,7 @@ struct client {
 	int signals;
 	pid_t srun;
 	bool ended, stopping;
+	bool left; /* the agent waits for the step's end no longer */
 	bool by_itself; /* the program was not told to end */
 	int status;
 	int64_t patience; /* ns */
@@ -607,7 +611,7 @@ static void judge(struct client *c, int64_t since)
 
 	if (said && s.kind == STATUS_ENDED) {
 		c->by_itself = !*s.text;
-		if (!c->ended && silent < ENDING_MS * INT64_C(1000000))
+		if (!c->ended && !c->left && silent < ENDING_MS * INT64_C(1000000))
 			return;
 		/* A srun that is told of its job's end ends as if its step had
 		 * failed. */
@@ -616,7 +620,7 @@ static void judge(struct client *c, int64_t since)
 			c->status = as_srun(s.ended);
 		}
 		finish(c, false);
-	} else if (said && s.kind == STATUS_STOPPED) {
+	} else if (said && (s.kind == STATUS_STOPPED || c->left)) {
 		if ((stops = job_stops(c)) > 0)
 			finish(c, true);
 		/* It took a signal of its own for the job's end. */
@@ -667,6 +671,8 @@ static void serve(struct client *c)
 				c->stopping = true;
 				c->look_ms = LOOK_MS;
 				tell(c, CALL_STOPPING, 0);
+			} else if (si.ssi_signo == SIGALRM) {
+				c->left = true;
 			}
 		if (c->done && c->stopping)
 			_exit(CALL_GOES_ON);

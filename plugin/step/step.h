@@ -482,6 +482,8 @@ int64_t calls_touched(struct calls *c);
 /* The script is to be dumped and to end: no srun is started any more, and once
  * every step is over or dumped, which calls_reap() leads to, this returns true. */
 bool calls_stop(struct calls *c);
+/* There is no more time to wait for them: those that are left soon count as dumped. */
+void calls_leave(const struct calls *c);
 /* It was not dumped. */
 void calls_not_stopped(struct calls *c);
 /* It was restored, and runs: so are its steps. */

@@ -11,17 +11,18 @@ import pytest
 from conftest import until
 
 SUBJECT = "/shared/subject"
-AGENT = "a=$(pgrep -f '^/usr/libexec/sckpt/sckpt-agent .*job={0} '); "
+AGENT = "a=$(pgrep -f '^/usr/libexec/sckpt/sckpt-agent .* step={0} .*job={1} '); "
 
 
 @contextlib.contextmanager
-def injected(cluster, job, what, options=""):
+def injected(cluster, job, what, options="", step="batch"):
     """strace holds the agent and all its threads while this lasts."""
     node = job.node
-    cluster.run(node, AGENT.format(job.number) +
+    agent = AGENT.format(step, job.number)
+    cluster.run(node, agent +
                 f"setsid strace -qq -f -o /tmp/trace -p $a -e trace={what.split(':')[0]} "
                 f"-e inject={what} {options} >/dev/null 2>&1 </dev/null & echo $! >/tmp/tracer; "
-                + AGENT.format(job.number) +
+                + agent +
                 "for i in $(seq 500); do grep -q '^TracerPid:\t[1-9]' /proc/$a/status && exit; "
                 "sleep 0.01; done; exit 1", user="root")
     yield

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from conftest import COMMAND, sh, until
+from test_deadline import kill_wait
 from test_steps import strip_times
 
 # What each rank says; of different speed, so that no order would fit twice.
@@ -99,6 +100,22 @@ def test_preempted(cluster, protected, options):
     assert strip_times(job.text())[-1] == "rc 0"
     assert len(strip_times(job.text())) == 4 * 91 + 1
     assert not job.store(step).exists()
+
+
+def test_first_node_begins_late(cluster):
+    """It waits for a criu of the program's own, for half of the time that there is; the others wait for it."""
+    cluster.script("criu", "until [ -e stopped ]; do sleep 0.1; done; sleep 7\n")
+    with kill_wait(cluster, 20):
+        job = submit(cluster, "srun -N2 -n4 --checkpoint bash -c '[ $SLURM_PROCID != 0 ] || ./criu dump & "
+                     "for i in $(seq 150); do echo $SLURM_PROCID line $i; sleep 0.1; done'\n")
+        job.wait_output("^3 line 5$")
+        cluster.ctl(f"scontrol requeue {job.number}")
+        (cluster.home() / "stopped").touch()
+        until("the step to be over", lambda: job.node is None and "COMPLETING" not in job.state)
+        assert parts(job, "0") == [{(1, 0)}] * 2
+    assert job.wait_end() == ["COMPLETED"]
+    for rank in range(4):
+        assert lines(job.text(), rank) == [f"{rank} line {i}" for i in range(1, 151)]
 
 
 def test_twice_and_some_had_ended(cluster):

@@ -255,6 +255,26 @@ def test_step_that_is_not_protected(cluster):
     assert (home / "started").read_text().split() == ["one", "two", "two"]
 
 
+@pytest.mark.parametrize("options, begin", [("--checkpoint=off", ""),
+                                            ("", "exec 3<>/dev/tcp/ctl/6817; ")])
+def test_step_that_does_not_end(cluster, options, begin):
+    """It cannot be dumped and ignores SIGTERM, until it is killed: its script is saved
+    all the same, and where it was."""
+    job = cluster.submit(cluster.script(
+        "job.sh",
+        f"srun {counter('one', 5)}\n"
+        f"srun {options} bash -c '{begin}trap \"\" TERM; echo two >>started; echo two; "
+        "[ \"$SLURM_RESTART_COUNT\" = 1 ] || exec sleep 600'\necho the end $?\n"),
+        options="--requeue --checkpoint")
+    job.wait_output("^two$")
+    job.preempt()
+    assert job.wait_end() == ["COMPLETED"]
+    refusal = f"sckpt: no checkpoint of step {job.number}.srun-2: "
+    assert [l for l in program_lines(job.text()) if not l.startswith(refusal)] == lines("one", 5) + [
+        "two", "sckpt: there is no checkpoint of srun-2: it starts afresh", "two", "the end 0"]
+    assert (cluster.home() / "started").read_text().split() == ["one", "two", "two"]
+
+
 # What holds a connection, and starts again from its top.
 UNDUMPABLE = "exec 3<>/dev/tcp/ctl/6817\n"
 SKIP = "--requeue --checkpoint=steps=skip-done -e err"

@@ -522,6 +522,63 @@ static void comments(void **state)
 	assert_true(comment_due(5 * s, 1805 * s));
 }
 
+/* A node that no waking reaches for so many seconds after it is asked. After how many it is
+ * known to be there, or, negative, is given up. */
+static int ask(int away, int *wakes)
+{
+	const int64_t s = 1000000000;
+	struct presence p = { .since = 5 * s };
+	bool answered = false;
+	int asked = 0;
+
+	*wakes = 0;
+	for (int now = 5;; now++)
+		switch (presence_look(&p, 7, answered, now * s)) {
+		case PRESENCE_WAIT:
+			if (asked && !p.order)
+				return now - asked;
+			break;
+		case PRESENCE_ASK:
+			assert_int_equal(now, 606);
+			presence_asked(&p, 7, now * s);
+			asked = now;
+			answered = !away;
+			break;
+		case PRESENCE_WAKE:
+			++*wakes;
+			answered = now - asked >= away;
+			break;
+		case PRESENCE_GONE:
+			return asked - now;
+		}
+}
+
+static void presences(void **state)
+{
+	const int64_t s = 1000000000;
+	struct presence p;
+	int wakes;
+
+	(void)state;
+	assert_int_equal(ask(0, &wakes), 1);
+	assert_int_equal(wakes, 0);
+	/* slurmctld is started anew. */
+	assert_int_equal(ask(90, &wakes), 123);
+	assert_int_equal(wakes, 2);
+	assert_true(ask(1700, &wakes) > 1700);
+	assert_int_equal(ask(4000, &wakes), -1801);
+	assert_int_equal(wakes, 29);
+	/* It has heard of something else since. */
+	presence_asked(&p, 7, 5 * s);
+	assert_int_equal(presence_look(&p, 8, false, 3000 * s), PRESENCE_WAIT);
+	assert_int_equal(presence_look(&p, 8, false, 3600 * s), PRESENCE_WAIT);
+	assert_int_equal(presence_look(&p, 8, false, 3601 * s), PRESENCE_ASK);
+	/* Nobody could be asked: not that it is gone. */
+	presence_asked(&p, 0, 3601 * s);
+	assert_int_equal(presence_look(&p, 8, false, 4201 * s), PRESENCE_WAIT);
+	assert_int_equal(presence_look(&p, 8, false, 4202 * s), PRESENCE_ASK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -541,6 +598,7 @@ int main(void)
 		cmocka_unit_test(every_rerun),
 		cmocka_unit_test(waits),
 		cmocka_unit_test(comments),
+		cmocka_unit_test(presences),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
