@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from conftest import until
+from conftest import COMMAND, sh, until
 from test_faults import answer, injected, order
 
 SUBJECT = "/shared/subject"
@@ -38,12 +38,14 @@ def test_given_up(cluster):
 @contextlib.contextmanager
 def kill_wait(cluster, seconds):
     def put(was, now):
-        cluster.ctl(f"sed -i 's/^KillWait={was}$/KillWait={now}/' /etc/slurm/slurm.conf; "
-                    "scontrol reconfigure", user="root")
+        cluster.ctl(f"sed -i 's/^KillWait={was}$/KillWait={now}/' /etc/slurm/slurm.conf", user="root")
+        sh(COMMAND, "reconfigure")
 
     put(10, seconds)
-    yield
-    put(seconds, 10)
+    try:
+        yield
+    finally:
+        put(seconds, 10)
 
 
 def test_whole_too_late(cluster):
