@@ -22,10 +22,11 @@ def injected(cluster, job, what, options=""):
                 f"setsid strace -qq -f -o /tmp/trace -p $a -e trace={what.split(':')[0]} "
                 f"-e inject={what} {options} >/dev/null 2>&1 </dev/null & echo $! >/tmp/tracer; "
                 + AGENT.format(job.number) +
-                "for i in $(seq 500); do grep -q '^TracerPid:\t[1-9]' /proc/$a/status && exit; "
+                "for i in $(seq 6000); do grep -q '^TracerPid:\t[1-9]' /proc/$a/status && exit; "
                 "sleep 0.01; done; exit 1", user="root")
     yield
-    cluster.run(node, "kill $(cat /tmp/tracer)", user="root", check=False)
+    cluster.run(node, "t=$(cat /tmp/tracer); kill $t && tail --pid=$t -s 0.1 -f /dev/null",
+                user="root", check=False)
 
 
 def start(cluster, seconds=3600, options=""):

@@ -90,7 +90,7 @@ def slow_supervisor(cluster, job):
     cluster.run(job.node, find +
                 "setsid strace -qq -p $s -e trace=read -e inject=read:delay_enter=5000000 "
                 ">/dev/null 2>&1 </dev/null & " + find +
-                "for i in $(seq 500); do grep -q '^TracerPid:\t[1-9]' /proc/$s/status && exit; "
+                "for i in $(seq 6000); do grep -q '^TracerPid:\t[1-9]' /proc/$s/status && exit; "
                 "sleep 0.01; done; exit 1", user="root")
     yield
 
