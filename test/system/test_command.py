@@ -183,8 +183,8 @@ def test_array_task_is_held(cluster):
     script = cluster.script("job.sh", "true\n")
     lost = cluster.submit(script, options="--requeue --checkpoint=restart=1234.batch:1 --array=7 -o out")
     until("the job to be held", lambda: lost.record()["hold"])
-    said = (cluster.home() / "out").read_text()
-    assert f"scontrol release {lost.number}_7; otherwise: scancel {lost.number}_7" in said
+    until("what to do", lambda: f"scontrol release {lost.number}_7; otherwise: scancel {lost.number}_7"
+          in (cluster.home() / "out").read_text())
 
 
 def test_verify(cluster, job):
@@ -442,7 +442,8 @@ def test_restart_leaves_the_directory_to_the_script(cluster):
                    "for i in $(seq 3000); do echo $i; sleep 0.1; done\n")
     old = Job(cluster, int(cluster.ctl("cd here; sbatch --parsable --requeue --checkpoint job.sh").stdout),
               "user1", cluster.home())
-    until("output", lambda: (cluster.home() / f"there/slurm-{old.number}.out").exists())
+    out = cluster.home() / f"there/slurm-{old.number}.out"
+    until("output", lambda: out.exists() and out.read_text())
     sckpt(cluster, "create", old.number)
     old.cancel()
     old.wait_end()

@@ -225,10 +225,11 @@ def test_plugstack_words(cluster):
         cluster.conf("dir=/shared/nowhere\n")
         stack.write_text("required sckpt.so dir=%h/elsewhere\n")
         job = cluster.submit(
-            cluster.script("job.sh", f"exec {SUBJECT}/ender 3 exit 1\n"),
+            cluster.script("job.sh", f"exec {SUBJECT}/ender 60 exit 1\n"),
             options="--requeue --checkpoint -w n1")
         job.wait_output("^line 5$")
         assert (cluster.home() / "elsewhere/test" / str(job.number) / "batch").is_dir()
+        job.cancel()
         job.wait_end()
         stack.write_text("required sckpt.so dri=/x\n")
         unprotected(cluster, "plugstack.conf: there is no setting 'dri'; the nearest one is 'dir'")

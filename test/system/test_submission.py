@@ -232,8 +232,7 @@ def test_flood(cluster):
         "exit ${PIPESTATUS[0]}", check=False)
     assert (done.stdout, done.returncode) == ("y\n", 3)
     done = cluster.run(
-        "n1", "srun -w n1 --checkpoint sh -c 'trap \"exit 5\" USR1; yes & "
-        "while :; do sleep 0.1; done' >/dev/null & "
-        "until id=$(squeue -h -t R -u user1 -s -o %i | grep -v batch) && [ $id ]; do sleep 0.2; done; "
-        "sleep 1; scancel -s USR1 $id; wait %1", check=False)
+        "n1", "srun -w n1 --checkpoint sh -c 'trap \"exit 5\" USR1; yes & touch trapped; "
+        "while :; do sleep 0.1; done' >/dev/null & until [ -e trapped ]; do sleep 0.1; done; "
+        "scancel -s USR1 $(squeue -h -t R -u user1 -s -o %i | grep -v batch); wait %1", check=False)
     assert done.returncode == 5

@@ -54,10 +54,10 @@ def test_goes_elsewhere(cluster):
         cluster.ctl("scontrol update NodeName=n2 State=RESUME", user="root")
         intruder = cluster.submit("--wrap", "sleep 300", user="user2",
                                   options="-w n1 -N1 --exclusive -p high")
-        until("n2 to be left", lambda: job.record()["excluded_nodes"] == "n2")
-        said = (cluster.home() / "err").read_text()
+        said = until("n2 to be left", lambda: (text := (cluster.home() / "err").read_text()) and
+                     "will go on on another node (ExcNodeList=n2; when n2 is mended:" in text and text)
+        assert job.record()["excluded_nodes"] == "n2"
         assert "cannot go on on n2: generation 1: " in said and f"{LIBRARY} is not there" in said
-        assert "will go on on another node (ExcNodeList=n2; when n2 is mended:" in said
         intruder.cancel()
         assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n1"
         assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]

@@ -64,7 +64,7 @@ def test_some_had_ended(cluster):
     until("output", lambda: len(lines(cluster, "out.3")) > 20)
     # Slurm has heard of them at once, also of the first.
     for word in ("task 1: Exited with exit code 5", "task 2: Killed"):
-        assert word in job.text()
+        job.wait_output(word)
     job.preempt()
     assert job.wait_end() == ["COMPLETED"]
     assert lines(cluster, "out.3") == [f"line {i}" for i in range(1, 61)]
