@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The cluster of test/cluster and its jobs, as tests see them."""
+import contextlib
 import json
 import os
 import pathlib
@@ -125,12 +126,13 @@ class Job:
 
     def preempt(self, hold=None):
         """A job of higher priority takes the node; returns once this one runs
-        on another node. The intruder is gone then."""
+        on another node. The intruder is gone then. No node is free before hold() returns."""
         node = self.wait_running()
-        intruder = self.cluster.intruder(node)
-        until(f"job {self.number} to leave {node}", lambda: self.node != node)
-        if hold:
-            hold()
+        with self.cluster.drained([n for n in self.cluster.nodes if n != node] if hold else []):
+            intruder = self.cluster.intruder(node)
+            until(f"job {self.number} to leave {node}", lambda: self.node != node)
+            if hold:
+                hold()
         until(
             f"job {self.number} to run elsewhere",
             lambda: self.node not in (None, node),
@@ -138,6 +140,12 @@ class Job:
         )
         intruder.cancel()
         return node
+
+    def vacate(self, node):
+        """Requeued and held; it is to go on on node."""
+        self.cluster.ctl(f"scontrol requeuehold {self.number}")
+        until("the requeue", lambda: self.state == ["PENDING"])
+        self.cluster.ctl(f"scontrol update job {self.number} ReqNodeList={node}")
 
     def cancel(self, *args):
         self.cluster.ctl(f"scancel {' '.join(args)} {self.number}", user=self.user)
@@ -175,6 +183,32 @@ class Cluster:
         """A job of higher priority that wants all of the node."""
         return self.submit("--wrap", "sleep 300",
                            options=f"-w {node} -N1 --exclusive -p high", user="user2")
+
+    @contextlib.contextmanager
+    def drained(self, nodes):
+        """No job begins there meanwhile."""
+        def put(state):
+            if nodes:
+                self.ctl(f"scontrol update NodeName={','.join(nodes)} State={state}", user="root")
+
+        put("DRAIN Reason=test")
+        try:
+            yield
+        finally:
+            put("RESUME")
+
+    @contextlib.contextmanager
+    def kill_wait(self, seconds):
+        """What is done while a step is being stopped takes longer than KillWait on a busy machine."""
+        conf = self.etc / "slurm.conf"
+        before = conf.read_text()
+        try:
+            conf.write_text(re.sub("^KillWait=.*", f"KillWait={seconds * SLOW}", before, flags=re.M))
+            sh(COMMAND, "reconfigure")
+            yield
+        finally:
+            conf.write_text(before)
+            sh(COMMAND, "reconfigure")
 
     def script(self, name, text, user="user1"):
         path = self.home(user) / name

@@ -29,6 +29,21 @@ def injected(cluster, job, what, options=""):
                 user="root", check=False)
 
 
+@contextlib.contextmanager
+def stopped(cluster, job):
+    """The job is requeued, and however slow the machine is, Slurm kills nothing while this lasts."""
+    node = job.node
+    stepd = f"$(pgrep -f '^slurmstepd: .{job.number}.batch.')"
+    cluster.ctl(f"scontrol requeue {job.number}")
+    until("the stop", lambda: "DUE TO JOB REQUEUE" in (job.home / "err").read_text())
+    # It has told the step, and is who would kill it.
+    cluster.run(node, f"kill -STOP {stepd}", user="root")
+    try:
+        yield
+    finally:
+        cluster.run(node, f"kill -CONT {stepd}", user="root")
+
+
 def start(cluster, seconds=3600, options=""):
     script = cluster.script("job.sh", f"exec {SUBJECT}/ender {seconds} exit 0\n")
     job = cluster.submit(script, options=f"--requeue --checkpoint -w n1 -e err {options}")
@@ -242,8 +257,8 @@ def test_told_to_end_while_it_is_saved(cluster):
     generation before stays."""
     script = "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; sleep 0.1; done\n"
     with writing(cluster, script, 40, "--open-mode=append") as job:
-        cluster.ctl(f"scontrol requeue {job.number}")
-        until("the program's handler", (cluster.home() / "told").exists, 20)
+        with stopped(cluster, job):
+            until("the program's handler", (cluster.home() / "told").exists, 20)
         until("the end", lambda: job.node is None)
     assert "another one was being written when the step was told to end" in (cluster.home() / "err").read_text()
     until("the next run", lambda: job.node)
