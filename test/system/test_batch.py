@@ -98,7 +98,8 @@ def test_refused_by_name(cluster, exhibit, says):
         "job.sh", f"mkdir -p z && exec {SUBJECT}/zoo --state $PWD/z --only {exhibit}\n")
     job = cluster.submit(script, options="--requeue --checkpoint -e err")
     until("zoo", lambda: (home / "z" / "ready").exists())
-    job.cluster.ctl(f"scontrol requeue {job.number}")
+    # Held, for the next run would empty the file.
+    cluster.ctl(f"scontrol requeuehold {job.number}")
     text = until("the refusal", lambda: says in (home / "err").read_text()
                  and (home / "err").read_text())
     assert f"no checkpoint of step {job.number}.batch: zoo[1001]" in text
@@ -172,7 +173,7 @@ def test_child_of_a_thread_is_named(cluster):
     job = cluster.submit(cluster.script("job.sh", "exec python3 -W ignore forks.py inotify\n"),
                          options="--requeue --checkpoint -e err")
     job.wait_output("ready")
-    cluster.ctl(f"scontrol requeue {job.number}")
+    cluster.ctl(f"scontrol requeuehold {job.number}")
     err = cluster.home() / "err"
     until("the refusal", lambda: "inotify watch" in err.read_text())
     # Not the program (1001) but its child.
@@ -202,9 +203,8 @@ def test_affinity_and_nice_are_the_nodes(cluster):
         job = cluster.submit(script, options="--requeue --checkpoint -n1 -c1 -w n1")
         job.wait_output("nice")
         first = job.text()
-        cluster.ctl(f"scontrol requeue {job.number}")
-        until("the requeue", lambda: job.state == ["PENDING"])
-        cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n2")
+        job.vacate("n2")
+        cluster.ctl(f"scontrol release {job.number}")
         until("n2", lambda: job.node == "n2")
         (cluster.home() / "go").write_text("")
         assert job.wait_end() == ["COMPLETED"]
