@@ -81,7 +81,7 @@ slurm_answers() { node_run ctl -- scontrol ping; }
 slurm_slurmds() { # a line for each that is up: its node and PID
 	local n pid
 	for n in $(cluster_nodes); do
-		[ "$n" != ctl ] && node_pid "$n" >/dev/null || continue
+		if [ "$n" = ctl ] || ! node_pid "$n" >/dev/null; then continue; fi
 		read -r pid <"$(node_path "$n" /run/slurmd.pid)" || return
 		echo "$n $pid"
 	done
