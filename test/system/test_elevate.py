@@ -33,7 +33,7 @@ def moves_twice(cluster, job, word, last):
         until("progress", lambda: ticks(job, word)[-1:] > at)  # noqa: B023
         job.preempt()
         until("the restore", lambda: f"restored from checkpoint {n} " in err(job))  # noqa: B023
-    assert job.wait_end(180) == ["COMPLETED"], job.text()[-500:] + err(job)
+    assert job.finish(180) == ["COMPLETED"], job.text()[-500:] + err(job)
     assert ticks(job, word) == list(range(1, last + 1))
 
 
@@ -48,8 +48,8 @@ def test_seccomp(cluster):
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_tcp_under_load(cluster, address):
     cluster.conf(TCP)
-    job = submit(cluster, f"python3 /shared/subject/pair.py 150 {address}")
-    moves_twice(cluster, job, "round", 150)
+    job = submit(cluster, f"python3 /shared/subject/pair.py 1000 {address}")
+    moves_twice(cluster, job, "round", 1000)
     assert job.text().endswith("wrong: []\n")
 
 
@@ -185,13 +185,13 @@ def test_several_tasks(cluster):
     """One under seccomp, one with connections."""
     cluster.conf("elevate=seccomp,tcp\n")
     (cluster.home() / "both.conf").write_text(
-        "0 /shared/subject/sandbox 200\n1 python3 /shared/subject/pair.py 150\n")
+        "0 /shared/subject/sandbox 200\n1 python3 /shared/subject/pair.py 1000\n")
     job = cluster.submit("--wrap", "srun -n2 --overlap --checkpoint --multi-prog both.conf",
                          options="--requeue --checkpoint -n2 -e err-%j")
     until("progress", lambda: ticks(job) and ticks(job, "round"))
     job.preempt()
-    assert job.wait_end(180) == ["COMPLETED"], job.text()[-500:] + err(job)
-    assert ticks(job) == list(range(1, 201)) and ticks(job, "round") == list(range(1, 151))
+    assert job.finish(180) == ["COMPLETED"], job.text()[-500:] + err(job)
+    assert ticks(job) == list(range(1, 201)) and ticks(job, "round") == list(range(1, 1001))
     assert "standing still" not in job.text() and "wrong: []" in job.text()
 
 
@@ -259,7 +259,7 @@ def test_nothing_is_left(cluster):
     job.cancel("-s KILL --full")
     job.cancel()
     job.wait_end()
-    until("the broker's end", lambda: not brokers(cluster, node), 10)
+    until("the broker's end", lambda: not brokers(cluster, node))
     # Where it is not allowed there is none.
     cluster.conf("")
     job = submit(cluster, "/shared/subject/sandbox 300")
@@ -482,10 +482,10 @@ def test_yama_script(cluster, yama):
     """Who starts the real srun is no ancestor of what stands for it in the script."""
     cluster.conf("elevate=ptrace\n")
     job = cluster.submit(cluster.script("job.sh", (
-        "echo begin; srun bash -c 'for i in $(seq 60); do echo line $i; "
+        "echo begin; srun bash -c 'for i in $(seq 300); do echo line $i; "
         f"{PACE}; done; exit 3'; echo rc $?\n")), options="--requeue --checkpoint -e err-%j")
     job.wait_output("^line 10$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == ["begin"] + [f"line {i}" for i in range(1, 61)] + ["rc 3"]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == ["begin"] + [f"line {i}" for i in range(1, 301)] + ["rc 3"]
     assert "restored from checkpoint 1 " in err(job)
