@@ -126,7 +126,7 @@ def test_sparse_mapping(cluster):
     (made,) = said(cluster, "create", job.number)
     print("sparse:", made["frozen_us"], made["dump_us"], made["stored_bytes"],
           time.monotonic() - before)
-    assert made["dump_us"] < 5_000_000 and made["stored_bytes"] < 64 << 20
+    assert made["dump_us"] < 60_000_000 and made["stored_bytes"] < 64 << 20
     goes_on(job)
     job.preempt()
     goes_on(job)

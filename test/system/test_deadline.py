@@ -104,7 +104,7 @@ def test_early_warning(cluster):
         script, options="--requeue --checkpoint=every=30d --time=2 --signal=B:USR1@60 -e err")
     until("the warning", lambda: (cluster.home() / "err").exists() and
           "warned" in (cluster.home() / "err").read_text(), 100)
-    until("the checkpoint", lambda: job.generations() == [1], 10)
+    until("the checkpoint", lambda: job.generations() == [1])
     assert job.manifest()["reason"] == "a warning signal"
     assert job.state == ["RUNNING"]
     job.cancel()
