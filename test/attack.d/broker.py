@@ -224,9 +224,10 @@ def inside(c):
         assert "Permission denied" in done.stderr, (what, done.stderr)
     job.cancel()
     job.wait_end()
-    job = c.submit("--wrap", f"unshare -Ur sleep 300 & exec {SANDBOX} 600",
+    job = c.submit("--wrap", f"unshare -Ur sh -c 'echo in; exec sleep 300' & exec {SANDBOX} 600",
                    options=f"--requeue --checkpoint -w {NODE}")
-    job.wait_output("^tick 5$")
+    job.wait_output("^in$")
+    job.wait_output("^tick 1$")
     done = c.run(NODE, f"sckpt create {job.number}", check=False)
     must_not(done.returncode == 0, "a process in a user namespace of its own was dumped")
     job.cancel()

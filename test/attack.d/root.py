@@ -10,15 +10,17 @@ from cluster import COMMAND, until
 @attack("user1 waits for processes of sckpt --user user1, and takes root's terminal, environment and descriptors")
 def root_terminal(c):
     job = c.saved("user1", end=False)
+    over = c.inside(c.home("user1") / "over")
     watcher = subprocess.Popen([COMMAND, "run", "n1", "--user", "user1", "--", "python3",
-                                f"{INSIDE}/watcher.py", "8", "topsecret"], stdout=subprocess.PIPE,
+                                f"{INSIDE}/watcher.py", over, "topsecret"], stdout=subprocess.PIPE,
                                text=True)
+    assert watcher.stdout.readline() == "ready\n"
     commands = "; ".join(f"sckpt {x} --user user1" for x in (
         f"create {job.number}", "list", f"restart {job.number} --force", f"vacate {job.number}",
         f"check {job.number}", "prune"))
     # A terminal of root's, as script(1) makes one.
     c.run("n1", "export SECRET=topsecret; exec 7</root/.bashrc; "
-          f"for i in 1 2; do script -qec '{commands}' /dev/null; done", user="root", check=False)
+          f"for i in 1 2; do script -qec '{commands}' /dev/null; done; touch {over}", user="root", check=False)
     seen, *had = watcher.communicate()[0].splitlines()
     assert "scontrol" in seen or "squeue" in seen, seen
     had = [x for x in had if x]

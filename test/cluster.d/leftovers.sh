@@ -38,7 +38,7 @@ leftovers_cgroups() { # [NODE]
 	wait_for 20 'their end' leftovers_none_alive "$@" ||
 		die "these do not die: $(leftovers_processes "$@" | tr '\n' ' ')"
 	# A group stays busy for a moment after its last process.
-	wait_for 5 'their groups' leftovers_remove_groups "$@" ||
+	wait_for 60 'their groups' leftovers_remove_groups "$@" ||
 		die "these groups cannot be removed: $(leftovers_groups "$@" | tr '\n' ' ')"
 }
 

@@ -109,7 +109,7 @@ node_boot() { # NODE
 			"$node" "$dir" "$(paste -sd: "$run/root")" "$state" "$run" "$(node_hosts)" \
 			</dev/null >"$dir/console" 2>&1
 	) &
-	wait_for 10 init test -s "$run/$node.init" || die "node $node did not start: $dir/console"
+	wait_for 60 init test -s "$run/$node.init" || die "node $node did not start: $dir/console"
 	pid=$(<"$run/$node.init")
 	node_divide_cgroup "$node" "$pid"
 	network_attach "$node" "$pid"

@@ -78,17 +78,35 @@ slurm_idle() { # NODES
 
 slurm_answers() { node_run ctl -- scontrol ping; }
 
+slurm_slurmds() { # a line for each that is up: its node and PID
+	local n pid
+	for n in $(cluster_nodes); do
+		if [ "$n" = ctl ] || ! node_pid "$n" >/dev/null; then continue; fi
+		read -r pid <"$(node_path "$n" /run/slurmd.pid)" || return
+		echo "$n $pid"
+	done
+}
+
+slurm_slurmds_are_others() { # OLD: all of them
+	local now
+	now=$(slurm_slurmds) && ! grep -qxF "$1" <<<"$now"
+}
+
 # scontrol returns when slurmctld has read it; the nodes follow on their own.
 # Slurm 24.11's slurmd cannot in cgroup v2 without systemd: it fails to attach
 # itself to its group again, and the old one goes on with the old configuration.
 slurm_reconfigure() {
-	local n
+	local n old
 	if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
 		for n in $(cluster_nodes); do
 			node_pid "$n" >/dev/null && node_restart "$n"
 		done
 	else
+		old=$(slurm_slurmds) || die "a slurmd is dead"
 		node_run ctl -- scontrol reconfigure
+		# Before 23.11 they stay the same processes.
+		[ "$suite" = bookworm ] || wait_for 60 'other slurmds' slurm_slurmds_are_others "$old" ||
+			die "not every slurmd has executed itself again"
 	fi
 	wait_for 30 slurmctld slurm_answers || die "slurmctld does not answer"
 }

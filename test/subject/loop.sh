@@ -3,7 +3,7 @@
 # loop.sh N FILE IDS: N lines, a running child most of the time, state in
 # variables, arrays, an open descriptor, a trap and a coprocess. Its output and
 # FILE are the same whether or not it was stopped in its middle; IDS gets the
-# PIDs, at the beginning and at the end.
+# PIDs, at the beginning and at the end. It is quick once the home has a file `quick`.
 set -u
 n=$1 file=$2 ids=$3
 
@@ -37,7 +37,7 @@ declare -A by_digit=()
 sum=0
 identities >"$ids"
 for ((i = 1; i <= n; i++)); do
-	sleep "${TEST_PACE:-0.1}"
+	[ -e ~/quick ] || sleep "${TEST_PACE:-0.1}"
 	sum=$(((sum * 31 + i) % 1000003))
 	seen+=("$sum")
 	by_digit[${sum: -1}]=$((${by_digit[${sum: -1}]:-0} + 1))

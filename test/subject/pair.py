@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Two processes with loopback TCP connections under load: pair.py ROUNDS [ADDRESS]. The
 server gives back what it gets; the clients send numbered blocks on several connections at once,
-compare, and say "round N" each tenth of a second's worth."""
+compare, and say "round N" each tenth of a second's worth, until the home has a file `quick`."""
 import hashlib
 import os
 import socket
@@ -13,6 +13,7 @@ rounds = int(sys.argv[1])
 address = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 BLOCK = 1 << 18
+quick = os.path.expanduser("~/quick")
 
 
 def echo(c):
@@ -54,7 +55,8 @@ def client(c, k):
             return
         if k == 0:
             print("round", n, flush=True)
-        time.sleep(0.05)
+        if not os.path.exists(quick):
+            time.sleep(0.05)
 
 
 threads = [threading.Thread(target=client, args=(c, k)) for k, c in enumerate(conns)]

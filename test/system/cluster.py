@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The cluster of test/cluster and its jobs, as tests see them."""
+import contextlib
 import json
 import os
 import pathlib
@@ -13,8 +14,17 @@ COMMAND = TOP / "test" / "cluster"
 SUITE = os.environ.get("SCKPT_TEST_SUITE", "trixie")
 # How much slower than a usual one this machine is (test/vm).
 SLOW = int(os.environ.get("SCKPT_TEST_SLOW", "1"))
-# What jobs' shells wait with between two lines (test/cluster.d/common.sh).
-PACE = "sleep $TEST_PACE"
+# How many lines a program has that cannot end before it is stopped, also on a busy machine.
+MANY = 300
+
+
+def pace(quick="quick"):
+    """What jobs' shells wait with between two lines (test/cluster.d/common.sh), until that file is
+    in their home."""
+    return f"[ -e ~/{quick} ] || sleep $TEST_PACE"
+
+
+PACE = pace()
 # cgroup v2 alone.
 V2 = pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
@@ -96,6 +106,13 @@ class Job:
 
         return until(f"job {self.number} to end", ended, seconds)
 
+    def finish(self, seconds=120):
+        """Its lines (PACE) come at once from now on; waits for its end."""
+        (self.home / "quick").touch()
+        state = self.wait_end(seconds)
+        (self.home / "quick").unlink()
+        return state
+
     def store(self, step="batch"):
         return self.home / ".sckpt" / "test" / str(self.number) / step
 
@@ -125,12 +142,13 @@ class Job:
 
     def preempt(self, hold=None):
         """A job of higher priority takes the node; returns once this one runs
-        on another node. The intruder is gone then."""
+        on another node. The intruder is gone then. No node is free before hold() returns."""
         node = self.wait_running()
-        intruder = self.cluster.intruder(node)
-        until(f"job {self.number} to leave {node}", lambda: self.node != node)
-        if hold:
-            hold()
+        with self.cluster.drained([n for n in self.cluster.nodes if n != node] if hold else []):
+            intruder = self.cluster.intruder(node)
+            until(f"job {self.number} to leave {node}", lambda: self.node != node)
+            if hold:
+                hold()
         until(
             f"job {self.number} to run elsewhere",
             lambda: self.node not in (None, node),
@@ -138,6 +156,12 @@ class Job:
         )
         intruder.cancel()
         return node
+
+    def vacate(self, node):
+        """Requeued and held; it is to go on on node."""
+        self.cluster.ctl(f"scontrol requeuehold {self.number}")
+        until("the requeue", lambda: self.state == ["PENDING"])
+        self.cluster.ctl(f"scontrol update job {self.number} ReqNodeList={node}")
 
     def cancel(self, *args):
         self.cluster.ctl(f"scancel {' '.join(args)} {self.number}", user=self.user)
@@ -175,6 +199,32 @@ class Cluster:
         """A job of higher priority that wants all of the node."""
         return self.submit("--wrap", "sleep 300",
                            options=f"-w {node} -N1 --exclusive -p high", user="user2")
+
+    @contextlib.contextmanager
+    def drained(self, nodes):
+        """No job begins there meanwhile."""
+        def put(state):
+            if nodes:
+                self.ctl(f"scontrol update NodeName={','.join(nodes)} State={state}", user="root")
+
+        put("DRAIN Reason=test")
+        try:
+            yield
+        finally:
+            put("RESUME")
+
+    @contextlib.contextmanager
+    def kill_wait(self, seconds):
+        """What is done while a step is being stopped takes longer than KillWait on a busy machine."""
+        conf = self.etc / "slurm.conf"
+        before = conf.read_text()
+        try:
+            conf.write_text(re.sub("^KillWait=.*", f"KillWait={seconds * SLOW}", before, flags=re.M))
+            sh(COMMAND, "reconfigure")
+            yield
+        finally:
+            conf.write_text(before)
+            sh(COMMAND, "reconfigure")
 
     def script(self, name, text, user="user1"):
         path = self.home(user) / name

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from cluster import COMMAND, PACE, SLOW, TOP, V2, Cluster, Job, sh, until  # noqa: F401 (tests take them from here)
+from cluster import COMMAND, MANY, PACE, SLOW, TOP, V2, Cluster, Job, pace, sh, until  # noqa: F401 (tests take them from here)
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ["SCKPT_TEST_INSTANCE"] = str(int(worker.removeprefix("gw")) + 1)

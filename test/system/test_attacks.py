@@ -35,7 +35,7 @@ def test_namespace_init_is_safe(cluster):
     directory of root's can be written."""
     out = cluster.run(
         "n1", "srun -w n1 --checkpoint sh -c '"
-        "kill -KILL 1; kill -STOP 1; sleep 0.2; grep State: /proc/1/status; "
+        "kill -KILL 1; kill -STOP 1; sleep 0.2; until grep State:.[STt] /proc/1/status; do sleep 0.1; done; "
         "find /sys/fs/cgroup -name cgroup.procs -writable 2>/dev/null; "
         "find /run /proc/sys -writable -type f 2>/dev/null | "
         "grep -v -e ^/proc/sys/kernel/ns_last_pid -e ^/proc/sys/user -e ^/run/lock "

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import until
+from conftest import MANY, until
 
 SUBJECT = "/shared/subject"
 # What criu cannot dump, or would bring back wrongly, without more privilege.
@@ -14,22 +14,22 @@ REFUSED = "inotify,sysvshm,semaphore"
 
 def uninterrupted(cluster, command):
     """What the command prints when nothing happens to it."""
-    return cluster.run("n2", command).stdout
+    return cluster.run("n2", f"TEST_PACE=0 {command}").stdout
 
 
 def test_shell_loop(cluster):
     script = cluster.script(
-        "job.sh", f"exec {SUBJECT}/loop.sh 100 appended ids\n")
+        "job.sh", f"exec {SUBJECT}/loop.sh {MANY} appended ids\n")
     job = cluster.submit(script, options="--requeue --checkpoint")
     job.wait_output("^line 25 ")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     home = cluster.home()
     before, after = (home / "ids").read_text().splitlines()
     assert before == after
     appended = (home / "appended").read_text()
     (home / "appended").unlink()
-    expected = uninterrupted(cluster, f"{SUBJECT}/loop.sh 100 appended ids2")
+    expected = uninterrupted(cluster, f"{SUBJECT}/loop.sh {MANY} appended ids2")
     assert job.text() == expected
     assert appended == (home / "appended").read_text()
     assert job.record()["restart_cnt"] == 1
@@ -98,7 +98,8 @@ def test_refused_by_name(cluster, exhibit, says):
         "job.sh", f"mkdir -p z && exec {SUBJECT}/zoo --state $PWD/z --only {exhibit}\n")
     job = cluster.submit(script, options="--requeue --checkpoint -e err")
     until("zoo", lambda: (home / "z" / "ready").exists())
-    job.cluster.ctl(f"scontrol requeue {job.number}")
+    # Held, for the next run would empty the file.
+    cluster.ctl(f"scontrol requeuehold {job.number}")
     text = until("the refusal", lambda: says in (home / "err").read_text()
                  and (home / "err").read_text())
     assert f"no checkpoint of step {job.number}.batch: zoo[1001]" in text
@@ -108,17 +109,17 @@ def test_refused_by_name(cluster, exhibit, says):
 
 def test_ten_hops(cluster):
     script = cluster.script(
-        "job.sh", f"exec {SUBJECT}/loop.sh 300 appended ids\n")
+        "job.sh", f"exec {SUBJECT}/loop.sh 1000 appended ids\n")
     job = cluster.submit(script, options="--requeue --checkpoint")
     nodes = []
     for hop in range(10):
         job.wait_output(f"^line {10 + hop * 8} ")
         nodes.append(job.preempt())
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert nodes == [nodes[0], nodes[1]] * 5 and nodes[0] != nodes[1]
     assert job.exit() == (0, 0)
     assert job.record()["restart_cnt"] == 10
-    expected = uninterrupted(cluster, f"{SUBJECT}/loop.sh 300 appended2 ids2")
+    expected = uninterrupted(cluster, f"{SUBJECT}/loop.sh 1000 appended2 ids2")
     assert job.text() == expected
     before, after = (cluster.home() / "ids").read_text().splitlines()
     assert before == after
@@ -172,7 +173,7 @@ def test_child_of_a_thread_is_named(cluster):
     job = cluster.submit(cluster.script("job.sh", "exec python3 -W ignore forks.py inotify\n"),
                          options="--requeue --checkpoint -e err")
     job.wait_output("ready")
-    cluster.ctl(f"scontrol requeue {job.number}")
+    cluster.ctl(f"scontrol requeuehold {job.number}")
     err = cluster.home() / "err"
     until("the refusal", lambda: "inotify watch" in err.read_text())
     # Not the program (1001) but its child.
@@ -202,9 +203,8 @@ def test_affinity_and_nice_are_the_nodes(cluster):
         job = cluster.submit(script, options="--requeue --checkpoint -n1 -c1 -w n1")
         job.wait_output("nice")
         first = job.text()
-        cluster.ctl(f"scontrol requeue {job.number}")
-        until("the requeue", lambda: job.state == ["PENDING"])
-        cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n2")
+        job.vacate("n2")
+        cluster.ctl(f"scontrol release {job.number}")
         until("n2", lambda: job.node == "n2")
         (cluster.home() / "go").write_text("")
         assert job.wait_end() == ["COMPLETED"]

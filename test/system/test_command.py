@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from conftest import Job, until
+from conftest import MANY, PACE, Job, until
 
 SUBJECT = "/shared/subject"
 OK, FAILED, USAGE, NOT_FOUND, DAMAGED, TIMED_OUT = range(6)
@@ -135,12 +135,12 @@ def test_array_and_steps(cluster):
 
 def test_vacate(cluster):
     """The job saves, leaves, and ends as if nothing had been."""
-    job = start(cluster, 60)
+    job = start(cluster, MANY)
     sckpt(cluster, "vacate", job.number)
     assert job.record()["restart_cnt"] == 1
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     lines = re.findall(r"^line (\d+) ", job.text(), re.M)
-    assert lines == [str(i) for i in range(1, 61)]
+    assert lines == [str(i) for i in range(1, MANY + 1)]
     # One that may not be requeued is not stopped.
     job = start(cluster, options="--no-requeue")
     assert "may not be requeued" in sckpt(cluster, "vacate", job.number, rc=FAILED).stderr
@@ -183,8 +183,8 @@ def test_array_task_is_held(cluster):
     script = cluster.script("job.sh", "true\n")
     lost = cluster.submit(script, options="--requeue --checkpoint=restart=1234.batch:1 --array=7 -o out")
     until("the job to be held", lambda: lost.record()["hold"])
-    said = (cluster.home() / "out").read_text()
-    assert f"scontrol release {lost.number}_7; otherwise: scancel {lost.number}_7" in said
+    until("what to do", lambda: f"scontrol release {lost.number}_7; otherwise: scancel {lost.number}_7"
+          in (cluster.home() / "out").read_text())
 
 
 def test_verify(cluster, job):
@@ -378,7 +378,7 @@ def test_others_and_root(cluster, job):
 def test_restart(cluster):
     """A new job, on another node, goes on in the middle of the old one's script."""
     script = cluster.script(
-        "job.sh", "for i in $(seq 1 60); do echo line $i; sleep 0.1; done\n"
+        "job.sh", f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n"
         "echo \"second $1 $2 $$\"\nsleep 3\necho third\n")
     options = "--requeue --checkpoint -w n1 -J slow --time=7 --mem=100 -n1 -c1"
     old = cluster.submit(script, "a", "b", options=options)
@@ -405,9 +405,9 @@ def test_restart(cluster):
     sckpt(cluster, "verify", number)
     sckpt(cluster, "remove", old.number)
     sckpt(cluster, "vacate", number)
-    assert new.wait_end() == ["COMPLETED"]
+    assert new.finish() == ["COMPLETED"]
     lines = new.text().splitlines()
-    assert lines == [f"line {i}" for i in range(1, 61)] + ["second a b 1001", "third"]
+    assert lines == [f"line {i}" for i in range(1, MANY + 1)] + ["second a b 1001", "third"]
     # What cannot be restored is held, not started afresh.
     script = cluster.script("job.sh", "echo from the beginning\n")
     lost = cluster.submit(script, options=f"--requeue --checkpoint=restart={name}")
@@ -442,7 +442,8 @@ def test_restart_leaves_the_directory_to_the_script(cluster):
                    "for i in $(seq 3000); do echo $i; sleep 0.1; done\n")
     old = Job(cluster, int(cluster.ctl("cd here; sbatch --parsable --requeue --checkpoint job.sh").stdout),
               "user1", cluster.home())
-    until("output", lambda: (cluster.home() / f"there/slurm-{old.number}.out").exists())
+    out = cluster.home() / f"there/slurm-{old.number}.out"
+    until("output", lambda: out.exists() and out.read_text())
     sckpt(cluster, "create", old.number)
     old.cancel()
     old.wait_end()

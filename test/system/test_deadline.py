@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """KillWait is all the time that a dump has."""
-import contextlib
 import time
 
 from conftest import until
-from test_faults import answer, injected, order
+from test_faults import answer, injected, order, stopped
 
 SUBJECT = "/shared/subject"
 
@@ -22,8 +21,8 @@ def test_given_up(cluster):
     assert answer(cluster, job, "one") is None
     err = cluster.home() / "err"
     with injected(cluster, job, "fsync:delay_enter=20000000:when=1"):
-        cluster.ctl(f"scontrol requeue {job.number}")
-        until("its handler", lambda: "told" in err.read_text(), 15)
+        with stopped(cluster, job):
+            until("its handler", lambda: "told" in err.read_text(), 15)
         # With strace gone the late thread would end its fsync, and the dump; what
         # is killed in its delay ends when that does.
         until("the kill", lambda: "COMPLETING" not in job.state, 60)
@@ -35,17 +34,6 @@ def test_given_up(cluster):
     assert f"line 150" in job.text()
 
 
-@contextlib.contextmanager
-def kill_wait(cluster, seconds):
-    def put(was, now):
-        cluster.ctl(f"sed -i 's/^KillWait={was}$/KillWait={now}/' /etc/slurm/slurm.conf; "
-                    "scontrol reconfigure", user="root")
-
-    put(10, seconds)
-    yield
-    put(seconds, 10)
-
-
 def test_whole_too_late(cluster):
     """The dump is given up and is whole before Slurm kills the job: the job goes on from
     it, and the checkpoint knows that the program ran on after it."""
@@ -53,15 +41,14 @@ def test_whole_too_late(cluster):
         "job.sh", "exec 3>>log\ntrap 'echo told >&3' TERM\n"
         "for i in $(seq 150); do echo line $i >&3; echo $i; sleep 0.1; done\n")
     home = cluster.home()
-    with kill_wait(cluster, 30):
-        job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
-        job.wait_output("^10$")
-        meta = f"/home/user1/.sckpt/test/{job.number}/batch/1-0.meta"
-        # 26.5 of the 30 s are the dump's.
-        with injected(cluster, job, "fsync:delay_enter=27500000:when=1", f"-P {meta}"):
-            cluster.ctl(f"scontrol requeue {job.number}")
-            until("its handler", lambda: "told" in (home / "log").read_text(), 40)
-            until("the checkpoint", lambda: job.generations() == [1], 10)
+    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
+    job.wait_output("^10$")
+    meta = f"/home/user1/.sckpt/test/{job.number}/batch/1-0.meta"
+    # Less than KillWait is the dump's.
+    with injected(cluster, job, "fsync:delay_enter=12000000:when=1", f"-P {meta}"), stopped(cluster, job):
+        until("its handler", lambda: "told" in (home / "log").read_text(), 15)
+        assert job.generations() == []
+        until("the checkpoint", lambda: job.generations() == [1], 20)
     assert job.manifest()["ended"] is False
     assert job.wait_end() == ["COMPLETED"]
     assert "came too late is whole now" in (home / "err").read_text()
@@ -76,7 +63,7 @@ def test_step_takes_longer_than_its_script_waits(cluster):
     script = cluster.script(
         "job.sh", "srun bash -c 'echo begun >>started; for i in $(seq 150); do echo line $i; "
         "sleep 0.1; done'\necho the end $?\n")
-    with kill_wait(cluster, 20):
+    with cluster.kill_wait(20):
         job = cluster.submit(script, options="--requeue --checkpoint -w n1")
         job.wait_output("^line 10$")
         meta = f"/home/user1/.sckpt/test/{job.number}/srun-1/1-0.meta"
@@ -138,7 +125,7 @@ def test_early_warning(cluster):
         script, options="--requeue --checkpoint=every=30d --time=2 --signal=B:USR1@60 -e err")
     until("the warning", lambda: (cluster.home() / "err").exists() and
           "warned" in (cluster.home() / "err").read_text(), 100)
-    until("the checkpoint", lambda: job.generations() == [1], 10)
+    until("the checkpoint", lambda: job.generations() == [1])
     assert job.manifest()["reason"] == "a warning signal"
     assert job.state == ["RUNNING"]
     job.cancel()

@@ -26,16 +26,8 @@ def events(trace):
         yield call
 
 
-def test_nothing_lent_is_written_to(cluster):
-    job = start(cluster)
-    # The first criu probes the kernel with a child that asks to be traced.
-    order(cluster, job, "first")
-    assert answer(cluster, job, "first") is None
-    with injected(cluster, job, "recvmsg:delay_enter=300000",
-                  "-yy -s 1 -e trace=recvmsg,read,splice,ptrace,ppoll"):
-        order(cluster, job, "late")
-        assert answer(cluster, job, "late") is None
-    trace = cluster.run(job.node, "cat /tmp/trace", user="root").stdout
+def criu_waited(trace):
+    """Nothing that it lent was written to before it was read; and did it have to wait for that?"""
     lent, read, pokes, waited = {}, {}, 0, set()
     for call in events(trace):
         if m := LENT.match(call):
@@ -49,6 +41,22 @@ def test_nothing_lent_is_written_to(cluster):
             pokes += bool(lent)
             for pipe, size in lent.items():
                 assert read.get(pipe, 0) >= size, "it writes over pages that are not read yet"
-    # The root and the program; criu took leave of them after that. Of one of them at least
-    # the agent was late: on a busy machine criu can be slower than it, held up as it is.
-    assert len(lent) >= 2 and pokes >= 2 and waited & set(lent)
+    # The root and the program; criu took leave of them after that.
+    assert len(lent) >= 2 and pokes >= 2
+    return waited & set(lent)
+
+
+def test_nothing_lent_is_written_to(cluster):
+    job = start(cluster)
+    # The first criu probes the kernel with a child that asks to be traced.
+    order(cluster, job, "first")
+    assert answer(cluster, job, "first") is None
+    # On a busy machine criu can be slower than the agent, held up as it is.
+    for late in range(5):
+        with injected(cluster, job, "recvmsg:delay_enter=300000",
+                      "-yy -s 1 -e trace=recvmsg,read,splice,ptrace,ppoll"):
+            order(cluster, job, f"late-{late}")
+            assert answer(cluster, job, f"late-{late}") is None
+        if criu_waited(cluster.run(job.node, "cat /tmp/trace", user="root").stdout):
+            return
+    raise AssertionError("the agent was never late")

@@ -5,13 +5,10 @@ import contextlib
 import re
 import subprocess
 
-from conftest import COMMAND, until
-from test_triggers import PACE
+from conftest import COMMAND, MANY, PACE, until
 
-# It cannot end before it is preempted on a machine that is busy, and is quick when it goes on.
-LINES = 300
 LOOP = ("trap 'echo told >&2' TERM\n"
-        f"for i in $(seq {LINES}); do echo line $i; [ -e quick ] || {PACE}; done\n")
+        f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n")
 
 
 @contextlib.contextmanager
@@ -41,7 +38,7 @@ def test_batch(cluster):
     number = int(cluster.ctl(f"sckpt restart {job.number}").stdout.split()[-1])
     until("the end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout)
     out = (cluster.home() / f"slurm-{number}.out").read_text()
-    assert [l for l in out.splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, LINES + 1)]
+    assert [l for l in out.splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, MANY + 1)]
 
 
 def test_step(cluster):
@@ -62,10 +59,10 @@ def test_step(cluster):
     assert found, out.read_text() + err.read_text()
     quick(cluster)
     done = cluster.ctl(f"srun --checkpoint=restart={found[1]} bash job.sh")
-    assert f"line {LINES}" in done.stdout
+    assert f"line {MANY}" in done.stdout
     lines = [l for l in out.read_text().splitlines() + done.stdout.splitlines()
              if l.startswith("line")]
-    assert set(lines) == {f"line {i}" for i in range(1, LINES + 1)}
+    assert set(lines) == {f"line {i}" for i in range(1, MANY + 1)}
 
 
 def step_of(cluster, options=""):
@@ -91,7 +88,7 @@ def test_step_of_another_number(cluster):
     def lines(text):
         return [l for l in text.splitlines() if l.startswith("line")]
 
-    whole = [f"line {i}" for i in range(1, LINES + 1)]
+    whole = [f"line {i}" for i in range(1, MANY + 1)]
     for how in (f"srun --checkpoint=restart={old}", f"srun --export=NONE --checkpoint=required,restart={old}",
                 f"salloc srun --checkpoint=restart={old}"):
         done = cluster.ctl(f"{how} /usr/bin/bash job.sh")

@@ -23,10 +23,26 @@ def injected(cluster, job, what, options="", step="batch"):
                 f"setsid strace -qq -f -o /tmp/trace -p $a -e trace={what.split(':')[0]} "
                 f"-e inject={what} {options} >/dev/null 2>&1 </dev/null & echo $! >/tmp/tracer; "
                 + agent +
-                "for i in $(seq 500); do grep -q '^TracerPid:\t[1-9]' /proc/$a/status && exit; "
+                "for i in $(seq 6000); do grep -q '^TracerPid:\t[1-9]' /proc/$a/status && exit; "
                 "sleep 0.01; done; exit 1", user="root")
     yield
-    cluster.run(node, "kill $(cat /tmp/tracer)", user="root", check=False)
+    cluster.run(node, "t=$(cat /tmp/tracer); kill $t && tail --pid=$t -s 0.1 -f /dev/null",
+                user="root", check=False)
+
+
+@contextlib.contextmanager
+def stopped(cluster, job):
+    """The job is requeued, and however slow the machine is, Slurm kills nothing while this lasts."""
+    node = job.node
+    stepd = f"$(pgrep -f '^slurmstepd: .{job.number}.batch.')"
+    cluster.ctl(f"scontrol requeue {job.number}")
+    until("the stop", lambda: "DUE TO JOB REQUEUE" in (job.home / "err").read_text())
+    # It has told the step, and is who would kill it.
+    cluster.run(node, f"kill -STOP {stepd}", user="root")
+    try:
+        yield
+    finally:
+        cluster.run(node, f"kill -CONT {stepd}", user="root")
 
 
 def start(cluster, seconds=3600, options=""):
@@ -242,8 +258,8 @@ def test_told_to_end_while_it_is_saved(cluster):
     generation before stays."""
     script = "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; sleep 0.1; done\n"
     with writing(cluster, script, 40, "--open-mode=append") as job:
-        cluster.ctl(f"scontrol requeue {job.number}")
-        until("the program's handler", (cluster.home() / "told").exists, 20)
+        with stopped(cluster, job):
+            until("the program's handler", (cluster.home() / "told").exists, 20)
         until("the end", lambda: job.node is None)
     assert "another one was being written when the step was told to end" in (cluster.home() / "err").read_text()
     until("the next run", lambda: job.node)

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A running protected program costs nothing."""
+from conftest import until
+
+
+def ours(cluster):
+    return cluster.run("n1", "pgrep -f '^/usr/libexec/sckpt/sckpt-(supervise|agent|root)'",
+                       user="root").stdout.split()
+
 
 def test_idle(cluster):
     script = cluster.script("job.sh", "echo ready; exec sleep 100\n")
     job = cluster.submit(script, options="--requeue --checkpoint -w n1")
     job.wait_output("ready")
-    pids = cluster.run(
-        "n1", "pgrep -f '^/usr/libexec/sckpt/sckpt-(supervise|agent|root)'", user="root"
-    ).stdout.split()
-    assert len(pids) == 3
+    # What the supervisor looked with at first has ended.
+    pids = until("the three", lambda: len(found := ours(cluster)) == 3 and found)
     attach = " ".join(f"-p {p}" for p in pids)
     # Attaching interrupts the call that each sleeps in; nothing may follow.
     out = cluster.run(

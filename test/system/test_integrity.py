@@ -21,13 +21,12 @@ def two_generations(cluster):
     in the queue; returns it and its store."""
     script = cluster.script("job.sh", f"exec {SUBJECT}/ender 40 exit 0\n")
     job = cluster.submit(script, options="--requeue --checkpoint")
-    for n in (1, 2):
+    # Held, not to run before it is damaged.
+    for n, requeue in ((1, "requeue"), (2, "requeuehold")):
         job.wait_output(f"^line {20 * n}$")
-        job.cluster.ctl(f"scontrol requeue {job.number}")
+        job.cluster.ctl(f"scontrol {requeue} {job.number}")
         until(f"dump {n}", lambda n=n: job.generations() == list(range(1, n + 1)))
-    # Not before it is damaged.
     until("the requeue", lambda: job.state == ["PENDING"])
-    cluster.ctl(f"scontrol hold {job.number}")
     d = job.store()
     assert job.verify() == ["2-1 whole", "1-0 whole"]
     return job, d

@@ -76,8 +76,9 @@ def bring_back(cluster, job):
     cluster.ctl(f"scontrol update job {job.number} StartTime=now+2", user="root", check=False)
 
 
-def alive(cluster, job, node):
-    return shell(cluster, job, node, "[ -n \"$a\" ] && kill -0 $a && kill -0 $s").returncode == 0
+def runs(cluster, job):
+    node = job.node
+    return node and shell(cluster, job, node, "[ -n \"$a\" ] && kill -0 $a && kill -0 $s").returncode == 0
 
 
 def fire(cluster, job, point, number):
@@ -127,9 +128,10 @@ def series(cluster, mine, killed):
     for number, point in mine:
         before = max(job.generations())
         fire(cluster, job, point, number)
-        time.sleep(0.3)  # that what was killed is seen to be dead
-        node = job.node
-        if node and alive(cluster, job, node):
+        # What was killed may still be dying.
+        at = len(lines_of(job))
+        until("its death or progress", lambda: not runs(cluster, job) or len(lines_of(job)) > at + 5)
+        if runs(cluster, job):
             killed["unharmed"] += 1
         else:
             killed["died"] += 1
@@ -137,7 +139,7 @@ def series(cluster, mine, killed):
         found = job.verify()
         assert found and all(l.endswith(" whole") for l in found), (point, found)
         assert int(found[0].split("-")[0]) >= before, (point, found)
-        if not node or not alive(cluster, job, node):
+        if not runs(cluster, job):
             bring_back(cluster, job)
             until("a new run", lambda: job.node, 60)
         is_right(job, 6)

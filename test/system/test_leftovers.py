@@ -69,12 +69,13 @@ def test_kill_wait_runs_out_in_mid_dump(cluster):
     slow.chmod(0o755)
     cluster.conf("criu=/etc/slurm/slow-criu\n")
     job = start(cluster, f"{SUBJECT}/ender 30 exit 0")
-    cluster.ctl(f"scontrol requeue {job.number}")
+    cluster.ctl(f"scontrol requeuehold {job.number}")
     until("the kill", lambda: "RUNNING" not in job.state and
           "COMPLETING" not in job.state, 40)
     gone(cluster)
     assert job.generations() == []
     cluster.conf("")
+    cluster.ctl(f"scontrol release {job.number}")
     job.wait_running()
     job.wait_output("starts afresh")
     job.wait_output("^line 3$")

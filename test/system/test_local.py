@@ -2,7 +2,6 @@
 """What only the node has (/tmp, /dev/shm, …) comes along to the next one."""
 import re
 
-from conftest import until
 from test_refusals import held
 
 SUBJECT = "/shared/subject"
@@ -40,18 +39,11 @@ def test_files_come_along(cluster):
     assert said["base"] == f"[({LINES + 1}, {sum(range(LINES)) - 1})]"
 
 
-def vacate(cluster, job, node):
-    """Requeued and held; it is to go on on node."""
-    cluster.ctl(f"scontrol requeuehold {job.number}")
-    until("the requeue", lambda: job.state == ["PENDING"])
-    cluster.ctl(f"scontrol update job {job.number} ReqNodeList={node}")
-
-
 def test_somebody_elses_name(cluster):
     """What another user put in the way is not written to, and not followed."""
     job = start(cluster, "way")
     job.wait_output("^line 50$")
-    vacate(cluster, job, "n2")
+    job.vacate("n2")
     there = f"/tmp/local-{job.number}"
     cluster.run("n2", f"mkdir -m 777 {there}", user="user2")
     cluster.ctl(f"scontrol release {job.number}")
@@ -68,7 +60,7 @@ def test_what_had_the_name_is_kept(cluster):
     """The user's own file of another job: it is moved away, not written over."""
     job = start(cluster, "mine")
     job.wait_output("^line 50$")
-    vacate(cluster, job, "n2")
+    job.vacate("n2")
     there = f"/tmp/local-{job.number}/deep"
     cluster.run("n2", f"mkdir -p {there}; echo other >{there}/appended")
     cluster.ctl(f"scontrol release {job.number}")
@@ -86,7 +78,7 @@ def test_too_large(cluster):
     job.wait_output("^line 50$")
     cluster.run("n1", f"sckpt create {job.number}")
     job.wait_output(r"deep/input \(.*\) is on n1 alone and does not travel .* files-max= allows, 1.0 KiB")
-    vacate(cluster, job, "n2")
+    job.vacate("n2")
     cluster.ctl(f"scontrol release {job.number}")
     held(job, "/deep/input, which the program has open, was only on the node of the checkpoint")
     cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n1")
@@ -160,7 +152,7 @@ def test_names_of_unix_sockets(cluster):
     job = cluster.submit(cluster.script("job.sh", "exec python3 bound.py\n"),
                          options="--requeue --checkpoint -w n1")
     job.wait_output("^ready$")
-    vacate(cluster, job, "n2")
+    job.vacate("n2")
     there = f"/tmp/bound-{job.number}/deep"
     cluster.run("n2", f"mkdir -p {there}; perl -MIO::Socket::UNIX -e "
                 f"'IO::Socket::UNIX->new(Local => \"{there}/listener\") or die'")
@@ -188,7 +180,7 @@ def test_on_the_node_it_left(cluster):
     job = cluster.submit(cluster.script("job.sh", "exec python3 base.py\n"),
                          options="--requeue --checkpoint -w n1")
     job.wait_output("^ready$")
-    vacate(cluster, job, "n1")
+    job.vacate("n1")
     cluster.ctl(f"touch /shared/home/user1/go; scontrol release {job.number}")
     assert job.wait_end() == ["COMPLETED"], job.text()
     assert job.text().splitlines() == ["ready", "[(1,)]"]

@@ -178,9 +178,9 @@ def test_links(cluster):
 def test_many_steps_at_once(cluster):
     """Each is counted once."""
     begin(cluster)
-    cluster.run("n1", "salloc -Q -w n1 -n 2 bash -c 'for i in $(seq 12); do "
+    cluster.run("n1", "salloc -Q -w n1 -n 2 bash -c 'for i in $(seq 6); do "
                 "srun -Q --overlap -n 1 --checkpoint true & done; wait'")
-    wait_steps(cluster, "n1", 12)
+    wait_steps(cluster, "n1", 6)
 
 
 def test_without_it(cluster):

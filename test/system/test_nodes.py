@@ -6,13 +6,12 @@ import re
 
 import pytest
 
-from conftest import COMMAND, sh, until
-from test_deadline import kill_wait
+from conftest import COMMAND, MANY, PACE, sh, until
 from test_steps import strip_times
 
 # What each rank says; of different speed, so that no order would fit twice.
 RANK = ("/usr/bin/bash -c 'echo $SLURM_PROCID pid $$; for i in $(seq {}); do "
-        "echo $SLURM_PROCID line $i; sleep 0.0$((6 + SLURM_PROCID)); done; {}'")
+        "echo $SLURM_PROCID line $i; [ -e ~/quick ] || sleep 0.0$((6 + SLURM_PROCID)); done; {}'")
 
 
 def lines(text, rank):
@@ -79,7 +78,7 @@ def whole(job, step, number):
 def test_preempted(cluster, protected, options):
     """In a protected script, which hears each byte once, and in one that is not."""
     srun = f"srun -N2 -n4 {options} "
-    job = submit(cluster, f"{srun}{RANK.format(90, 'exit 0')}\necho rc $?\n",
+    job = submit(cluster, f"{srun}{RANK.format(MANY, 'exit 0')}\necho rc $?\n",
                  "--checkpoint" if protected else "")
     step = "srun-1" if protected else "0"
     job.wait_output("^3 line 20$")
@@ -94,18 +93,18 @@ def test_preempted(cluster, protected, options):
     # That the programs were gone with it was known when the set was whole.
     assert not manifest["ended"]
     assert all((job.store(step) / d / "1-0.ended").exists() for d in (".", "node.1"))
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(job.text(), rank) == expect(rank, 90)
+        assert lines(job.text(), rank) == expect(rank, MANY)
     assert strip_times(job.text())[-1] == "rc 0"
-    assert len(strip_times(job.text())) == 4 * 91 + 1
+    assert len(strip_times(job.text())) == 4 * (MANY + 1) + 1
     assert not job.store(step).exists()
 
 
 def test_first_node_begins_late(cluster):
     """It waits for a criu of the program's own, for half of the time that there is; the others wait for it."""
     cluster.script("criu", "until [ -e stopped ]; do sleep 0.1; done; sleep 7\n")
-    with kill_wait(cluster, 20):
+    with cluster.kill_wait(20):
         job = submit(cluster, "srun -N2 -n4 --checkpoint bash -c '[ $SLURM_PROCID != 0 ] || ./criu dump & "
                      "for i in $(seq 150); do echo $SLURM_PROCID line $i; sleep 0.1; done'\n")
         job.wait_output("^3 line 5$")
@@ -120,33 +119,33 @@ def test_first_node_begins_late(cluster):
 
 def test_twice_and_some_had_ended(cluster):
     """All ranks of a node may have ended long before those of the other one do."""
-    job = submit(cluster, "srun -N2 -n4 bash -c 'n=$((SLURM_PROCID < 2 ? 10 : 170)); "
+    job = submit(cluster, f"srun -N2 -n4 bash -c 'n=$((SLURM_PROCID < 2 ? 10 : {MANY})); "
                  "echo $SLURM_PROCID pid $$; for i in $(seq $n); do "
-                 "echo $SLURM_PROCID line $i; sleep 0.1; done'\necho rc $?\n",
+                 f"echo $SLURM_PROCID line $i; {PACE}; done'\necho rc $?\n",
                  "--checkpoint")
     job.wait_output("^3 line 30$")
     preempt(cluster, job)
     at = len(lines(job.text(), 3))
     job.wait_output(f"^3 line {at + 10}$")
     preempt(cluster, job)
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(job.text(), rank) == expect(rank, 10 if rank < 2 else 170)
+        assert lines(job.text(), rank) == expect(rank, 10 if rank < 2 else MANY)
     assert strip_times(job.text())[-1] == "rc 0"
 
 
 def test_output_files_of_each_task(cluster):
     """Which slurmstepd opens on its node, or srun for all."""
-    job = submit(cluster, "srun -N2 -n4 --overlap -o out.%t " + RANK.format(60, "exit $SLURM_PROCID")
-                 + " &\nsrun -N2 -n4 --overlap -o both.txt " + RANK.format(60, "exit 0")
+    job = submit(cluster, "srun -N2 -n4 --overlap -o out.%t " + RANK.format(MANY, "exit $SLURM_PROCID")
+                 + " &\nsrun -N2 -n4 --overlap -o both.txt " + RANK.format(MANY, "exit 0")
                  + "\nwait %1; echo rc $?\n", "--checkpoint")
     until("output", lambda: len(lines(said(cluster, "out.3"), 3)) > 10
           and len(lines(said(cluster, "both.txt"), 3)) > 10)
     preempt(cluster, job)
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(said(cluster, f"out.{rank}"), rank) == expect(rank, 60)
-        assert lines(said(cluster, "both.txt"), rank) == expect(rank, 60)
+        assert lines(said(cluster, f"out.{rank}"), rank) == expect(rank, MANY)
+        assert lines(said(cluster, "both.txt"), rank) == expect(rank, MANY)
     assert "rc 3" in job.text()
 
 
@@ -184,7 +183,7 @@ def test_a_node_that_cannot_save_fails_the_set(cluster):
 @pytest.mark.parametrize("node", [0, 1])
 def test_damaged_part(cluster, node):
     """All nodes go on from the set before."""
-    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(120, 'exit 0')}\n")
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(MANY, 'exit 0')}\n")
     job.wait_output("^3 line 15$")
     cluster.ctl(f"sckpt create {job.number}.0")
     job.wait_output("^3 line 30$")
@@ -198,9 +197,9 @@ def test_damaged_part(cluster, node):
     verified = cluster.ctl(f"sckpt verify {job.number}.0", check=False)
     assert verified.returncode == 4
     cluster.ctl(f"scontrol release {job.number}")
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(job.text(), rank) == expect(rank, 120)
+        assert lines(job.text(), rank) == expect(rank, MANY)
     assert "generation 2" in job.text() + said(cluster)
 
 
@@ -231,7 +230,7 @@ def test_another_shape(cluster):
     """Is refused in words, and the work stays."""
     job = cluster.submit(cluster.script("job.sh", (
         "[ -f one ] && n='-N1 -n2' || n='-N2 -n4'\n"
-        f"srun $n --checkpoint {RANK.format(60, 'exit 0')}\necho rc $?\n")),
+        f"srun $n --checkpoint {RANK.format(MANY, 'exit 0')}\necho rc $?\n")),
         options="--requeue -N2 -n4 -e err")
     job.wait_output("^3 line 15$")
     cluster.ctl(f"touch one; scontrol requeuehold {job.number}")
@@ -243,9 +242,9 @@ def test_another_shape(cluster):
     assert job.record()["priority"]["number"] == 0
     cluster.ctl("rm one")
     cluster.ctl(f"scontrol release {job.number}")
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(job.text(), rank) == expect(rank, 60)
+        assert lines(job.text(), rank) == expect(rank, MANY)
 
 
 def test_a_rank_that_fails(cluster):
@@ -296,7 +295,7 @@ def test_first_node_fails_while_a_set_is_made(cluster):
 
 def test_no_set_is_left(cluster):
     """The job is held, once and with its words, and nothing has started on any node."""
-    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(60, 'exit 0')}\n")
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(MANY, 'exit 0')}\n")
     job.wait_output("^3 line 15$")
     cluster.ctl(f"scontrol requeuehold {job.number}")
     until("both to be saved", lambda: job.node is None and "COMPLETING" not in job.state)
@@ -312,15 +311,15 @@ def test_no_set_is_left(cluster):
     assert not lines(job.text(), 0) and not lines(job.text(), 3)
     meta.write_bytes(was)
     cluster.ctl(f"scontrol release {job.number}")
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(job.text(), rank) == expect(rank, 60)
+        assert lines(job.text(), rank) == expect(rank, MANY)
 
 
 def test_signals_and_grace(cluster):
     """A SIGTERM that is the program's reaches it on all nodes. At the begin of a grace time
     the step is saved, and runs on."""
-    cluster.ctl("scontrol update PartitionName=low GraceTime=5", user="root")
+    cluster.ctl("scontrol update PartitionName=low GraceTime=60", user="root")
     try:
         job = submit(cluster, "srun -N2 -n4 --checkpoint bash -c \"trap 'echo \\$SLURM_PROCID "
                      "term' TERM; echo \\$SLURM_PROCID pid \\$\\$; for i in \\$(seq 400); do "

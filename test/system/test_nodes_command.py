@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import Job, until
+from conftest import MANY, Job, until
 from test_command import FAILED, said, sckpt
 from test_nodes import RANK, expect, lines, parts, preempt, submit
 from test_nodes import said as written
@@ -107,10 +107,10 @@ def test_check_by_itself(cluster):
 # ---- sckpt export, sckpt import -----------------------------------------------------
 
 
-def held_set(cluster, line=20, last=90):
+def held_set(cluster):
     """A job whose step on two nodes was saved, and that waits."""
-    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(last, 'exit 0')}\n")
-    job.wait_output(f"^3 line {line}$")
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(MANY, 'exit 0')}\n")
+    job.wait_output("^3 line 20$")
     cluster.ctl(f"scontrol requeuehold {job.number}")
     until("both to be saved", lambda: job.node is None and "COMPLETING" not in job.state)
     return job
@@ -161,9 +161,9 @@ def test_export_import(cluster):
     assert listed["nodes"] == 2
     sckpt(cluster, "verify", f"{job.number}.0", "--all")
     cluster.ctl(f"scontrol release {job.number}")
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(job.text(), rank) == expect(rank, 90)
+        assert lines(job.text(), rank) == expect(rank, MANY)
     assert "restored from checkpoint 2 on" in written(cluster)
 
 
@@ -178,10 +178,10 @@ def restarted(cluster, name):
 def test_restart_script(cluster):
     """A new job goes on in the script and in all its steps, on several nodes and on one;
     the steps go on from their newest, also where the script's is an old one."""
-    one = RANK.format(60, "exit 3").replace("$SLURM_PROCID", "9")
+    one = RANK.format(MANY, "exit 3").replace("$SLURM_PROCID", "9")
     old = cluster.submit(cluster.script("job.sh", (
         "echo begin; srun -N2 -n2 true\n"
-        f"srun -N1 -n1 --overlap {one} & p=$!; srun -N2 -n4 --overlap {RANK.format(120, 'exit 0')}; echo rc $?\n"
+        f"srun -N1 -n1 --overlap {one} & p=$!; srun -N2 -n4 --overlap {RANK.format(MANY, 'exit 0')}; echo rc $?\n"
         "wait $p; echo one $?\nsrun -N2 -n2 bash -c 'echo last $SLURM_PROCID'\n")),
         options="--requeue -N2 -n4 --checkpoint -e err")
     old.wait_output("^3 line 15$")
@@ -191,14 +191,14 @@ def test_restart_script(cluster):
     old.cancel()
     old.wait_end()
     new = restarted(cluster, f"{old.number}.batch:1")
-    assert new.wait_end() == ["COMPLETED"], new.text()
+    assert new.finish() == ["COMPLETED"], new.text()
     for rank in range(4):
-        assert lines(new.text(), rank) == expect(rank, 120)
-    assert lines(new.text(), 9) == ["9 pid 1001"] + [f"9 line {i}" for i in range(1, 61)]
+        assert lines(new.text(), rank) == expect(rank, MANY)
+    assert lines(new.text(), 9) == ["9 pid 1001"] + [f"9 line {i}" for i in range(1, MANY + 1)]
     out = strip_times(new.text())
     assert out[0] == "begin" and [l for l in out if l.startswith(("rc", "one"))] == ["rc 0", "one 3"]
     assert sorted(out[-2:]) == ["last 0", "last 1"]
-    assert len(out) == 4 * 121 + 61 + 5, out
+    assert len(out) == 5 * (MANY + 1) + 5, out
     assert "afresh" not in new.text()
     # Of the old job nothing is used up.
     assert {g["step"] for g in said(cluster, "list", old.number)} == {"batch", "srun-2", "srun-3"}
@@ -206,7 +206,7 @@ def test_restart_script(cluster):
 
 def test_restart_step(cluster):
     """A step alone, by its own option; on another number of nodes it does not start."""
-    old = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(90, 'exit 0')}\n")
+    old = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(MANY, 'exit 0')}\n")
     old.wait_output("^3 line 15$")
     sckpt(cluster, "create", old.number)
     old.wait_output("^3 line 25$")
@@ -215,15 +215,15 @@ def test_restart_step(cluster):
     name = f"{old.number}.0:1"
     assert f"srun --checkpoint=restart={old.number}.0:N" in sckpt(
         cluster, "restart", name, rc=FAILED).stderr
-    new = submit(cluster, f"srun -N2 -n4 --checkpoint=restart={name} {RANK.format(90, 'exit 0')}\necho rc $?\n")
+    new = submit(cluster, f"srun -N2 -n4 --checkpoint=restart={name} {RANK.format(MANY, 'exit 0')}\necho rc $?\n")
     new.wait_output("^3 line 35$")
     # It is the new one's now.
     sckpt(cluster, "remove", old.number)
     preempt(cluster, new)
     assert parts(new, "0")[0] == parts(new, "0")[1]
-    assert new.wait_end() == ["COMPLETED"]
+    assert new.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(new.text(), rank) == expect(rank, 90)
+        assert lines(new.text(), rank) == expect(rank, MANY)
     assert strip_times(new.text())[-1] == "rc 0"
 
 

@@ -14,7 +14,7 @@ while True:
     os.rename("count.new", "count")
     time.sleep(0.02)
 """
-# The last argument holds criu up while it has the child.
+# hold.sh holds criu up while it has the child.
 JOB = """setsid python3 counter.py >/dev/null 2>&1 </dev/null &
 child=$!
 for i in $(seq 100000); do
@@ -42,7 +42,7 @@ class Program:
         self.cluster, self.home = cluster, cluster.home()
         (self.home / "counter.py").write_text(COUNTER)
         cluster.script("hold.sh", '[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ] || '
-                       '{ : >${0%/*}/held; sleep $HOLD; }\n')
+                       '{ cd ${0%/*}; : >held; eval "$HOLD"; }\n')
         self.job = cluster.submit(cluster.script("job.sh", JOB),
                                   options="--requeue --checkpoint -e err")
         self.job.wait_output("^line 5$")
@@ -51,9 +51,11 @@ class Program:
     def count(self):
         return int((self.home / "count").read_text())
 
-    def begin(self, seconds):
-        (self.home / "held").unlink(missing_ok=True)
-        (self.home / "dump").write_text(str(seconds))
+    def begin(self, hold):
+        for name in ("held", "asked"):
+            (self.home / name).unlink(missing_ok=True)
+        (self.home / "new").write_text(hold)
+        (self.home / "new").rename(self.home / "dump")
         self.dumps += 1
         until("its criu to have the child", (self.home / "held").exists)
 
@@ -66,7 +68,7 @@ class Program:
         until("the child to go on", lambda: self.count() > n + 3)
 
     def dump(self):
-        self.begin(0)
+        self.begin("true")
         self.done()
 
     def restore(self):
@@ -91,6 +93,7 @@ def saved(cluster, job, name):
     store = cluster.inside(job.store())
     cluster.run(node, f"umask 077; echo {name} >{store}/request")
     cluster.ctl(f"scancel -s URG --batch {job.number}", user=job.user)
+    (cluster.home() / "asked").touch()
     return answer(cluster, job, name)
 
 
@@ -136,15 +139,16 @@ def test_again_and_again(cluster):
 
 def test_at_the_same_time(cluster):
     p = Program(cluster)
-    p.begin(1)
+    p.begin("until [ -e asked ]; do sleep 0.1; done; sleep 0.3")
     assert saved(cluster, p.job, "waits") is None
     p.done()
-    p.begin(6)
+    p.begin("until [ -e refused ]; do sleep 0.1; done")
     why = saved(cluster, p.job, "refused")
     assert re.fullmatch(r"the program's own criu \(process \d+, criu dump\) is at work, and two cannot "
                         "have the same processes at once: try again when it has ended", why)
+    (cluster.home() / "refused").touch()
     p.done()
-    p.begin(1.5)
+    p.begin("sleep 1.5")
     p.job.preempt()
     p.done()
     p.restore()

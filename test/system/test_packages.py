@@ -6,16 +6,16 @@ import shutil
 
 import pytest
 
-from conftest import COMMAND, sh
+from conftest import COMMAND, MANY, PACE, sh
 from test_faults import answer, order
 from test_target import goes_to_n2, root
 
 NAMES = "sckpt slurm-wlm-sckpt-plugin"
-SCRIPT = """for i in $(seq 150); do echo line $i; sleep 0.1; done
+SCRIPT = f"""for i in $(seq {MANY}); do echo line $i; {PACE}; done
 srun bash -c 'for i in $(seq 20); do echo step $i; sleep 0.1; done'
 echo ends $?
 """
-OUTPUT = [*(f"line {i}" for i in range(1, 151)), *(f"step {i}" for i in range(1, 21)), "ends 0"]
+OUTPUT = [*(f"line {i}" for i in range(1, MANY + 1)), *(f"step {i}" for i in range(1, 21)), "ends 0"]
 # Another release: its number, and no helper of it is as it was.
 NEWER = """set -e
 rm -rf /tmp/newer && mkdir /tmp/newer && cd /tmp/newer
@@ -68,7 +68,7 @@ def test_removed(cluster, debs):
     assert "what it began with is not there any more" in answer(cluster, job, "again")
     assert job.verify(node="n2")[0].endswith(" whole")
     root(cluster, "n1", f"dpkg --purge {NAMES}")
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert job.text().splitlines() == OUTPUT
     # A job with the option runs where Slurm does not load the plugin any more.
     assert cluster.run("n1", "type sckpt", check=False).returncode != 0
@@ -81,6 +81,6 @@ def test_upgraded(cluster, debs):
         root(cluster, node, NEWER)
         assert "newer" in root(cluster, node, f"dpkg-query -W {NAMES}")
     goes_to_n2(cluster, job)
-    assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
+    assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert job.text().splitlines() == OUTPUT
     assert "restored from checkpoint" in (cluster.home() / "err").read_text()

@@ -137,9 +137,8 @@ def test_store_not_there_on_second_node(cluster):
     script = cluster.script("job.sh", f"exec {SUBJECT}/ender 10 exit 0\n")
     job = cluster.submit(script, options="--requeue --checkpoint -w n1")
     job.wait_output("^line 20$")
-    cluster.ctl(f"scontrol requeue {job.number}")
-    until("the requeue", lambda: job.state == ["PENDING"])
-    cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n2")
+    job.vacate("n2")
+    cluster.ctl(f"scontrol release {job.number}")
     held(job, "the store's directory /var/tmp/ck is not there on n2",
          f"scontrol release {job.number}")
     cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n1")
@@ -153,9 +152,10 @@ def test_criu_older_than_the_one_that_dumped(cluster):
     script = cluster.script("job.sh", f"exec {SUBJECT}/ender 10 exit 0\n")
     job = cluster.submit(script, options="--requeue --checkpoint -w n1")
     job.wait_output("^line 20$")
-    cluster.ctl(f"scontrol requeue {job.number}")
-    until("the dump", job.generations)
+    cluster.ctl(f"scontrol requeuehold {job.number}")
+    until("the requeue", lambda: job.state == ["PENDING"])
     fake_criu(cluster, "older-criu", "4.0")
+    cluster.ctl(f"scontrol release {job.number}")
     held(job, "generation 1: it was dumped by criu 4.", "has the older criu 4.0: install")
     cluster.conf("")
     cluster.ctl(f"scontrol release {job.number}")
@@ -187,7 +187,8 @@ def test_disk_full_in_mid_dump(cluster):
         cluster.ctl(f"scontrol requeue {job.number}")
         until("the restore", lambda: job.record()["restart_cnt"] == 1 and job.node)
         job.wait_output("^line 60$")
-        cluster.ctl(f"scontrol requeue {job.number}")
+        # Held, for the next run would empty the file.
+        cluster.ctl(f"scontrol requeuehold {job.number}")
         err = cluster.home() / "err"
         until("the refusal", lambda: "No space left on device" in err.read_text())
         assert f"sckpt: no checkpoint of step {job.number}.batch" in err.read_text()
@@ -195,6 +196,8 @@ def test_disk_full_in_mid_dump(cluster):
         left = cluster.run("n1", f"ls -A {store}").stdout.split()
         assert [n for n in left if n[0] == "2"] == []
         assert cluster.run("n1", f"{SUBJECT}/generation verify {store}").stdout == "1-0 whole\n"
+        until("the requeue", lambda: job.state == ["PENDING"])
+        cluster.ctl(f"scontrol release {job.number}")
         assert job.wait_end() == ["COMPLETED"]
         assert job.text().splitlines() == [f"line {i}" for i in range(1, 201)]
 
@@ -225,10 +228,11 @@ def test_plugstack_words(cluster):
         cluster.conf("dir=/shared/nowhere\n")
         stack.write_text("required sckpt.so dir=%h/elsewhere\n")
         job = cluster.submit(
-            cluster.script("job.sh", f"exec {SUBJECT}/ender 3 exit 1\n"),
+            cluster.script("job.sh", f"exec {SUBJECT}/ender 60 exit 1\n"),
             options="--requeue --checkpoint -w n1")
         job.wait_output("^line 5$")
         assert (cluster.home() / "elsewhere/test" / str(job.number) / "batch").is_dir()
+        job.cancel()
         job.wait_end()
         stack.write_text("required sckpt.so dri=/x\n")
         unprotected(cluster, "plugstack.conf: there is no setting 'dri'; the nearest one is 'dir'")
@@ -325,9 +329,8 @@ def test_store_hangs(cluster):
             options="--checkpoint -w n2 -e fresh.err")
         assert fresh.wait_end() == ["COMPLETED"]
         assert fresh.text() == "it runs\n"
-        cluster.ctl(f"scontrol requeue {job.number}")
-        until("the requeue", lambda: job.state == ["PENDING"])
-        cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n2")
+        job.vacate("n2")
+        cluster.ctl(f"scontrol release {job.number}")
         job.wait_output("the store in /shared/ck/user1 does not answer; step "
                         f"{job.number}.batch waits for it")
         assert "line" not in job.text()

@@ -20,7 +20,9 @@ def usual_wait(cluster):
     conf = cluster.etc / "slurm.conf"
     before = conf.read_text()
     try:
-        conf.write_text(re.sub("cred_expire=5", "cred_expire=120", before))
+        # What is ordered while a step stops takes some time.
+        conf.write_text(re.sub("KillWait=.*", "KillWait=600",
+                               re.sub("cred_expire=5", "cred_expire=120", before)))
         sh(COMMAND, "reconfigure")
         assert "cred_expire=120" in cluster.ctl("scontrol show config").stdout
         yield

@@ -18,6 +18,12 @@ PROGRAM = ("echo start >>starts\n"
 OUT = [f"line {i}" for i in range(1, 6)] + ["problem", "the end"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def long_kill_wait(cluster):
+    with cluster.kill_wait(60):
+        yield
+
+
 def begin(cluster, status, options="", program=PROGRAM):
     job = cluster.submit(cluster.script("job.sh", program.format(status)),
                          options=f"--requeue --checkpoint {options}")

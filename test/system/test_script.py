@@ -2,7 +2,7 @@
 """Protected batch scripts that call srun go on where they were."""
 import pytest
 
-from conftest import COMMAND, sh, until
+from conftest import COMMAND, MANY, PACE, pace, sh, until
 
 SUBJECT = "/shared/subject"
 NOISE = ("srun:", "slurmstepd", "sckpt: error: execve")
@@ -14,13 +14,13 @@ def program_lines(text):
             if not l.startswith(NOISE) and "slurm_script: line" not in l]
 
 
-def counter(name, lines, delay="0.1"):
+def counter(name, lines=MANY, pace=PACE):
     """A step's program: says its lines, and that it was started, in a file."""
     return (f"bash -c 'echo {name} >>started; for i in $(seq {lines}); do "
-            f"echo {name} $i; sleep {delay}; done'")
+            f"echo {name} $i; {pace}; done'")
 
 
-def lines(name, count):
+def lines(name, count=MANY):
     return [f"{name} {i}" for i in range(1, count + 1)]
 
 
@@ -43,22 +43,22 @@ def preempt(job):
 
 
 def test_four_steps(cluster):
-    """Preempted in each of its steps (preemption takes some seconds to come, and
-    each is longer than that): none is run twice, and the shell's variables
+    """Preempted in each of its steps: none is run twice, and the shell's variables
     and place are what they were."""
     names = ["one", "two", "three", "four"]
     body = "state=begin\n"
     for name in names:
-        body += (f"srun {counter(name, 80)}\n"
+        body += (f"srun {counter(name, MANY, pace(name))}\n"
                  f"state=\"$state $name {name}:$?\"\nsh -c 'echo $$ >>pids'\n")
     job = cluster.submit(cluster.script("job.sh", body + "echo $state\n"),
                          options="--requeue --checkpoint")
     for name in names:
         job.wait_output(f"^{name} 8$")
         preempt(job)
+        (cluster.home() / name).touch()
     assert job.wait_end() == ["COMPLETED"]
     assert job.text().splitlines() == (
-        sum((lines(n, 80) for n in names), []) + ["begin one:0 two:0 three:0 four:0"])
+        sum((lines(n) for n in names), []) + ["begin one:0 two:0 three:0 four:0"])
     assert (cluster.home() / "started").read_text().split() == names
     # Low PIDs are criu's at the next restore.
     pids = [int(l) for l in (cluster.home() / "pids").read_text().split()]
@@ -73,8 +73,8 @@ def test_in_the_background(cluster):
     job = cluster.submit(cluster.script(
         "job.sh",
         "mkdir -p sub; cd sub; umask 027; export TWO=$'two\\nlines'\n"
-        f"srun -n1 --exact {counter('a', 120)[:-1]}; exit 3' >a.out &\na=$!\n"
-        f"srun -n1 --exact {counter('b', 140)[:-1]}; kill -9 $$' >b.out 2>b.err &\nb=$!\n"
+        f"srun -n1 --exact {counter('a')[:-1]}; exit 3' >a.out &\na=$!\n"
+        f"srun -n1 --exact {counter('b')[:-1]}; kill -9 $$' >b.out 2>b.err &\nb=$!\n"
         "wait $a; echo a $?; wait $b; echo b $?\n"
         "srun -n1 bash -c 'echo \"$TWO\"; pwd; umask; echo $SLURM_RESTART_COUNT; "
         "[ $SLURM_JOB_NODELIST = $(hostname) ] && echo here'\n"),
@@ -82,14 +82,14 @@ def test_in_the_background(cluster):
     until("output of both", lambda: all(
         (p := home / "sub" / f"{n}.out").exists() and f"{n} 8\n" in p.read_text()
         for n in "ab"))
-    assert "a 120\n" not in (home / "sub/a.out").read_text()  # or Slurm runs one by one
+    assert f"a {MANY}\n" not in (home / "sub/a.out").read_text()  # or Slurm runs one by one
     preempt(job)
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert program_lines(job.text()) == [
         "a 3", "b 137", "two", "lines", "/home/user1/sub", "0027",
         "1", "here"]
-    assert (home / "sub/a.out").read_text().splitlines() == lines("a", 120)
-    assert (home / "sub/b.out").read_text().splitlines() == lines("b", 140)
+    assert (home / "sub/a.out").read_text().splitlines() == lines("a")
+    assert (home / "sub/b.out").read_text().splitlines() == lines("b")
     assert "Killed" in (home / "sub/b.err").read_text()
     assert "CANCELLED" not in (home / "sub/b.err").read_text()
     assert sorted((home / "sub/started").read_text().split()) == ["a", "b"]
@@ -99,22 +99,23 @@ def test_input_and_pipes(cluster):
     """A step in the middle of a pipeline, and one that reads a file, have read every
     line once."""
     home = cluster.home()
-    (home / "input").write_text("".join(f"file {i}\n" for i in range(1, 4001)))
+    (home / "input").write_text("".join(f"file {i}\n" for i in range(1, 30001)))
     reader = ("bash -c 'n=0; while read -r l; do n=$((n+1)); [ $((n % 100)) = 0 ] && "
-              "{ echo $n $l; sleep 0.1; }; done; echo end $n'")
+              "{{ echo $n $l; {}; }}; done; echo end $n'")
     job = cluster.submit(cluster.script(
         "job.sh",
-        f"seq 4000 | srun {reader} | while read -r l; do echo got $l; done\n"
-        f"srun {reader} <input\n"),
+        f"seq 30000 | srun {reader.format(pace('first'))} | while read -r l; do echo got $l; done\n"
+        f"srun {reader.format(PACE)} <input\n"),
         options="--requeue --checkpoint")
     job.wait_output("^got 800 ")
     preempt(job)
+    (home / "first").touch()
     job.wait_output("^800 file")
     preempt(job)
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert job.text().splitlines() == (
-        [f"got {i} {i}" for i in range(100, 4001, 100)] + ["got end 4000"]
-        + [f"{i} file {i}" for i in range(100, 4001, 100)] + ["end 4000"])
+        [f"got {i} {i}" for i in range(100, 30001, 100)] + ["got end 30000"]
+        + [f"{i} file {i}" for i in range(100, 30001, 100)] + ["end 30000"])
 
 
 def test_srun_as_it_is(cluster):
@@ -149,7 +150,7 @@ def test_back_to_an_older_checkpoint(cluster):
     home = cluster.home()
     job = cluster.submit(cluster.script(
         "job.sh",
-        f"srun {counter('one', 15)}\nsrun {counter('two', 60)}\necho the end\n"),
+        f"srun {counter('one', 15)}\nsrun {counter('two')}\necho the end\n"),
         options="--requeue --checkpoint")
     job.wait_output("^two 8$")
     done = cluster.ctl(f"sckpt create {job.number}")
@@ -164,8 +165,8 @@ def test_back_to_an_older_checkpoint(cluster):
             job.manifests(step)[-1].unlink()
 
     job.preempt(hold=lose)
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == lines("one", 15) + lines("two", 60) + ["the end"]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == lines("one", 15) + lines("two") + ["the end"]
     assert (home / "started").read_text().split() == ["one", "two"]
 
 
@@ -173,7 +174,7 @@ def test_step_whose_checkpoint_is_lost(cluster):
     """It starts afresh and its output comes whole; and when that run of it is saved and
     goes on, what comes again is what that run had said."""
     job = cluster.submit(cluster.script(
-        "job.sh", f"srun {counter('one', 120)}\necho the end $?\n"),
+        "job.sh", f"srun {counter('one')}\necho the end $?\n"),
         options="--requeue --checkpoint")
 
     def lose():
@@ -184,18 +185,18 @@ def test_step_whose_checkpoint_is_lost(cluster):
     job.preempt(hold=lose)
     job.wait_output("afresh\n(one .*\n)+one 8$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     said = program_lines(job.text())
     again = said.index("sckpt: there is no checkpoint of srun-1: it starts afresh")
     assert said[:again] == lines("one", again)
-    assert said[again + 1:] == lines("one", 120) + ["the end 0"]
+    assert said[again + 1:] == lines("one") + ["the end 0"]
 
 
 def test_srun_that_cannot_start_again(cluster):
     """slurmctld does not take the step that goes on (it is restarted just then, say):
     srun is started once more, and the script hears nothing of it."""
     job = cluster.submit(cluster.script(
-        "job.sh", f"srun {counter('one', 100)}\necho the end $?\n"),
+        "job.sh", f"srun {counter('one')}\necho the end $?\n"),
         options="--requeue --checkpoint")
     job.wait_output("^one 8$")
     srun = ("#!/bin/sh\n"
@@ -209,12 +210,12 @@ def test_srun_that_cannot_start_again(cluster):
                         "install -m 755 /home/user1/srun /usr/bin/srun", user="root")
         job.preempt()
         job.wait_output("could not start srun-1 again, .* next try in 5 s")
-        assert job.wait_end() == ["COMPLETED"]
+        assert job.finish() == ["COMPLETED"]
     finally:
         for node in cluster.nodes:
             cluster.run(node, "mv /usr/bin/srun.real /usr/bin/srun", user="root")
     said = program_lines(job.text())
-    assert [l for l in said if not l.startswith("sckpt: ")] == lines("one", 100) + ["the end 0"]
+    assert [l for l in said if not l.startswith("sckpt: ")] == lines("one") + ["the end 0"]
     assert (cluster.home() / "started").read_text().split() == ["one"]
 
 
@@ -225,14 +226,14 @@ def test_script_that_cannot_be_dumped(cluster):
     job = cluster.submit(cluster.script(
         "job.sh",
         "exec 3<>/dev/tcp/ctl/6817\n"
-        f"srun {counter('one', 15)}\nsrun {counter('two', 60)}\necho the end\n"),
+        f"srun {counter('one', 15)}\nsrun {counter('two')}\necho the end\n"),
         options="--requeue --checkpoint")
     job.wait_output("^two 8$")
     assert "holds a TCP connection" in what_was_said(job)
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert program_lines(job.text()) == [
         f"sckpt: nothing was saved of step {job.number}.batch before; it starts afresh"
-        ] + lines("one", 15) + lines("two", 60) + ["the end"]
+        ] + lines("one", 15) + lines("two") + ["the end"]
     assert (home / "started").read_text().split() == ["one", "two", "one"]
 
 
@@ -241,17 +242,17 @@ def test_step_that_is_not_protected(cluster):
     home = cluster.home()
     job = cluster.submit(cluster.script(
         "job.sh",
-        f"srun {counter('one', 10)}\nsrun --checkpoint=off {counter('two', 30)}\n"
+        f"srun {counter('one', 10)}\nsrun --checkpoint=off {counter('two')}\n"
         "echo the end $?\n"),
         options="--requeue --checkpoint")
     job.wait_output("^two 8$")
     preempt(job)
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     said = program_lines(job.text())
     again = said.index("sckpt: there is no checkpoint of srun-2: it starts afresh")
     assert said[:10] == lines("one", 10)
     assert said[10:again] == lines("two", again - 10)
-    assert said[again + 1:] == lines("two", 30) + ["the end 0"]
+    assert said[again + 1:] == lines("two") + ["the end 0"]
     assert (home / "started").read_text().split() == ["one", "two", "two"]
 
 
@@ -291,15 +292,15 @@ def test_skip_done(cluster):
         # It reads its input, and so what the script would read after it.
         "printf 'a\\nb\\nc\\n' | { srun bash -c 'echo three >>started; read x; cat >/dev/null; echo $x; echo oh >&2'; cat; }\n"
         f"srun -l -o out.txt {counter('four', 10)}\n"
-        f"srun {counter('five', 60)}\necho the end: $x\n"),
+        f"srun {counter('five')}\necho the end: $x\n"),
         options=SKIP)
     job.wait_output("^five 8$")
     said = []
     job.preempt(hold=lambda: until("the refusal", lambda: said.append(
         (home / "err").read_text()) or "holds a TCP connection" in said[-1]))
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert program_lines(job.text()) == (
-        lines("one", 15) + ["a"] + lines("five", 60) +
+        lines("one", 15) + ["a"] + lines("five") +
         ["the end: " + " ".join(lines("two", 20)) + " 0"])
     assert (home / "out.txt").read_text().splitlines() == [
         f"0: {l}" for l in lines("four", 10)]
@@ -322,12 +323,12 @@ def test_skip_done_not(cluster):
         "srun bash -c \"echo other $SLURM_RESTART_COUNT >>started\"\n"
         "srun bash -c 'echo same >>started; echo same'\n"
         "srun bash -c 'echo same >>started; echo same'\n"
-        f"srun --checkpoint=off {counter('last', 60)}\n"),
+        f"srun --checkpoint=off {counter('last')}\n"),
         options=SKIP)
     job.wait_output("^last 8$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
-    assert program_lines(job.text()) == ["3", "same", "same"] + lines("last", 60)
+    assert job.finish() == ["COMPLETED"]
+    assert program_lines(job.text()) == ["3", "same", "same"] + lines("last")
     first = ["fails", "other", "same", "same", "last"]
     again = ["fails", "other", "1", "last"]
     assert (home / "started").read_text().split() == first + again
@@ -335,7 +336,7 @@ def test_skip_done_not(cluster):
     cluster.ctl(f"scontrol requeue {job.number}", user="root")
     cluster.ctl(f"scontrol update job {job.number} StartTime=now+2", user="root", check=False)
     until("the third run", lambda: job.record()["restart_cnt"] == 2 and
-          job.wait_end() == ["COMPLETED"])
+          job.finish() == ["COMPLETED"])
     assert (home / "started").read_text().split() == (
         first + again + ["fails", "other", "2", "same", "same", "last"])
 
@@ -345,17 +346,17 @@ def test_skip_done_after_a_crash(cluster):
     home = cluster.home()
     job = cluster.submit(cluster.script(
         "job.sh", f"srun {counter('one', 10)}\nsrun {counter('two', 10)} | tac\n"
-        f"srun {counter('three', 40)}\necho the end\n"),
+        f"srun {counter('three')}\necho the end\n"),
         options=SKIP)
     job.wait_output("^three 8$")
     node = job.node
     sh(COMMAND, "crash", node)
     try:
-        assert job.wait_end() == ["COMPLETED"]
+        assert job.finish() == ["COMPLETED"]
     finally:
         sh(COMMAND, "boot", node)
     assert program_lines(job.text()) == (
-        lines("one", 10) + lines("two", 10)[::-1] + lines("three", 40) + ["the end"])
+        lines("one", 10) + lines("two", 10)[::-1] + lines("three") + ["the end"])
     assert (home / "started").read_text().split() == ["one", "two", "three", "three"]
 
 
@@ -366,14 +367,16 @@ def test_skip_done_is_stopped(cluster):
     job = cluster.submit(cluster.script(
         "job.sh", "[ -e second ] || exec 3<>/dev/tcp/ctl/6817; touch second\n"
         "srun bash -c 'echo one >>started; seq 60000' | while read l; do echo $l; "
-        "[ $((l % 1000)) != 0 ] || sleep 0.1; done\n"
+        f"[ $((l % 200)) != 0 ] || {PACE}; done\n"
         "[ ! -e /proc/self/fd/3 ] || sleep 600\necho the end\n"),
         options=SKIP)
+    (home / "quick").touch()
     job.wait_output("^60000$")
+    (home / "quick").unlink()
     job.preempt()
-    job.wait_output("^20000$")
+    job.wait_output("^4000$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert program_lines(job.text()) == [str(i) for i in range(1, 60001)] + ["the end"]
     assert (home / "started").read_text().split() == ["one"]
 

@@ -3,7 +3,7 @@
 without sckpt."""
 import pytest
 
-from conftest import Job, until
+from conftest import MANY, PACE, Job, until
 
 SUBJECT = "/shared/subject"
 HAS = f"CapAmb:\t{1 << 40:016x}"
@@ -16,32 +16,32 @@ def test_sbatch_lines(cluster):
     script = cluster.script(
         "job.sh",
         "#SBATCH --requeue\n#SBATCH --checkpoint\n#SBATCH --export=NONE\n"
-        "grep CapAmb /proc/self/status\n"
-        "for i in $(seq 60); do echo line $i; sleep 0.1; done\n")
+        "grep CapAmb /proc/self/status; TEST_PACE=0.1\n"
+        f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n")
     job = cluster.submit(script)
     job.wait_output("^line 20$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [HAS] + [f"line {i}" for i in range(1, 61)]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [HAS] + [f"line {i}" for i in range(1, MANY + 1)]
 
 
 def test_step_without_environment(cluster):
     """srun --export=NONE does not tell its step that the job was requeued:
     slurmctld is asked."""
     script = cluster.script(
-        "job.sh", f"srun --export=NONE --checkpoint {SUBJECT}/ender 8 exit 0\n")
+        "job.sh", f"srun --export=NONE --checkpoint {SUBJECT}/ender {MANY // 10} exit 0\n")
     job = cluster.submit(script, options="--requeue")
     job.wait_output("^line 20$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert [l for l in job.text().splitlines() if l.startswith("line")] == [
-        f"line {i}" for i in range(1, 81)]
+        f"line {i}" for i in range(1, MANY + 1)]
 
 
 def test_array(cluster):
     """Each element has its own job id, and so its own store and generations."""
     script = cluster.script(
-        "job.sh", "for i in $(seq 80); do echo $SLURM_ARRAY_TASK_ID $i; sleep 0.1; done\n")
+        "job.sh", f"for i in $(seq {MANY}); do echo $SLURM_ARRAY_TASK_ID $i; {PACE}; done\n")
     number = int(cluster.ctl(
         f"sbatch --parsable --requeue --checkpoint --array=1-2 -n1 -c1 -o a%a.out {script}"
     ).stdout)
@@ -54,10 +54,11 @@ def test_array(cluster):
     cluster.ctl(f"scontrol requeue {number}")
     stores = [home / ".sckpt" / "test" / i / "batch" for i in ids]
     until("both dumps", lambda: all((s / "1-0.json").exists() for s in stores))
+    (home / "quick").touch()
     until("the array's end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout, 120)
     for i in "12":
         assert (home / f"a{i}.out").read_text().splitlines() == [
-            f"{i} {n}" for n in range(1, 81)]
+            f"{i} {n}" for n in range(1, MANY + 1)]
     assert not any(s.exists() for s in stores)
 
 
@@ -66,15 +67,15 @@ def test_submitted_by_another_job(cluster, inherited):
     """What sbatch's environment says of the job that it is called in is not the new job's."""
     script = cluster.script(
         "job.sh", "echo \"${SLURM_RESTART_COUNT-} ${SLURM_OPEN_MODE-}\" >mode\n"
-        "for i in $(seq 60); do echo line $i; sleep 0.1; done\n")
+        f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n")
     job = Job(cluster, int(cluster.ctl(
         f"SLURM_JOB_ID=1 {inherited} sbatch --parsable --requeue --checkpoint {script}").stdout),
         "user1", cluster.home())
     job.wait_output("^line 20$")
     assert "afresh" not in job.text()
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 61)]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
     # What it says to srun, which reads it, stays.
     assert (cluster.home() / "mode").read_text() == (
         " append\n" if "MODE" in inherited else " \n")
@@ -138,13 +139,13 @@ def test_arguments(cluster, how):
 def test_long_command_goes_on(cluster):
     """A command that does not fit into a manifest's line is still itself."""
     script = cluster.script(
-        "job.sh", "for i in $(seq 60); do echo line $i $#; sleep 0.1; done\n")
+        "job.sh", f"for i in $(seq {MANY}); do echo line $i $#; {PACE}; done\n")
     job = cluster.submit(script, *["word" * 20] * 300, "a\nb",
                          options="--requeue --checkpoint")
     job.wait_output("^line 20 301$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [f"line {i} 301" for i in range(1, 61)]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i} 301" for i in range(1, MANY + 1)]
 
 
 def test_input_of_a_terminal(cluster):
@@ -171,7 +172,7 @@ def test_closed_output(cluster, step):
     """A program without stdout and stderr goes on without them; what it had
     written before is there again, once."""
     body = ("echo before; exec >&- 2>&-; touch closed; "
-            "for i in $(seq 60); do echo $i >>kept; sleep 0.1; done; exit 6")
+            f"for i in $(seq {MANY}); do echo $i >>kept; {PACE}; done; exit 6")
     script = cluster.script(
         "job.sh", body + "\n" if step == "batch" else
         f"srun --checkpoint bash -c '{body}'\n")
@@ -180,9 +181,9 @@ def test_closed_output(cluster, step):
     kept = cluster.home() / "kept"
     until("twenty lines", lambda: kept.exists() and "\n20\n" in kept.read_text())
     job.preempt()
-    assert job.wait_end() == ["FAILED"]
+    assert job.finish() == ["FAILED"]
     assert job.exit() == (6, 0)
-    assert kept.read_text().split() == [str(i) for i in range(1, 61)]
+    assert kept.read_text().split() == [str(i) for i in range(1, MANY + 1)]
     assert [l for l in job.text().splitlines()
             if not l.startswith(("srun:", "slurmstepd"))] == ["before"]
 
@@ -193,16 +194,16 @@ def test_one_step_after_the_other(cluster):
     script = cluster.script(
         "job.sh",
         "srun --checkpoint sh -c 'echo first >>log; echo the first step'\n"
-        f"srun --checkpoint {SUBJECT}/ender 8 exit 0\n"
+        f"srun --checkpoint {SUBJECT}/ender {MANY // 10} exit 0\n"
         "srun --checkpoint echo the third step\n")
     job = cluster.submit(script, options="--requeue")
     job.wait_output("^line 20$")
     assert not job.store("0").exists()
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert [l for l in job.text().splitlines()
             if not l.startswith(("srun:", "slurmstepd", "sckpt:"))] == (
-        ["the first step"] + [f"line {i}" for i in range(1, 81)] + ["the third step"])
+        ["the first step"] + [f"line {i}" for i in range(1, MANY + 1)] + ["the third step"])
     assert (cluster.home() / "log").read_text() == "first\nfirst\n"
     assert not job.store("1").parent.exists()
 
@@ -214,14 +215,14 @@ def test_limits_are_the_programs(cluster):
         "job.sh",
         "ulimit -Sf 64; ulimit -Sv 200000\n"
         "srun --propagate=ALL --checkpoint bash -c 'ulimit -Sf; ulimit -Sv; "
-        "for i in $(seq 60); do echo line $i; sleep 0.1; done; ulimit -Sf; ulimit -Sv'\n")
+        f"for i in $(seq {MANY}); do echo line $i; {PACE}; done; ulimit -Sf; ulimit -Sv'\n")
     job = cluster.submit(script, options="--requeue")
     job.wait_output("^line 20$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert [l for l in job.text().splitlines()
             if not l.startswith(("srun:", "slurmstepd"))] == (
-        ["64", "200000"] + [f"line {i}" for i in range(1, 61)] + ["64", "200000"])
+        ["64", "200000"] + [f"line {i}" for i in range(1, MANY + 1)] + ["64", "200000"])
 
 
 def test_flood(cluster):
@@ -232,8 +233,7 @@ def test_flood(cluster):
         "exit ${PIPESTATUS[0]}", check=False)
     assert (done.stdout, done.returncode) == ("y\n", 3)
     done = cluster.run(
-        "n1", "srun -w n1 --checkpoint sh -c 'trap \"exit 5\" USR1; yes & "
-        "while :; do sleep 0.1; done' >/dev/null & "
-        "until id=$(squeue -h -t R -u user1 -s -o %i | grep -v batch) && [ $id ]; do sleep 0.2; done; "
-        "sleep 1; scancel -s USR1 $id; wait %1", check=False)
+        "n1", "srun -w n1 --checkpoint sh -c 'trap \"exit 5\" USR1; yes & touch trapped; "
+        "while :; do sleep 0.1; done' >/dev/null & until [ -e trapped ]; do sleep 0.1; done; "
+        "scancel -s USR1 $(squeue -h -t R -u user1 -s -o %i | grep -v batch); wait %1", check=False)
     assert done.returncode == 5

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import COMMAND, V2, sh, until
+from conftest import COMMAND, MANY, V2, sh, until
 from test_faults import answer, order
 
 LIBRARY = "/usr/local/lib/needed.so"
@@ -13,11 +13,12 @@ LIBRARY = "/usr/local/lib/needed.so"
 OTHER = ("import re, sys; d = open(sys.argv[1], 'rb').read(); "
          "i = d.index(b'GNU\\0', d.index(b'\\x04\\0\\0\\0\\x14\\0\\0\\0\\x03\\0\\0\\0')) + 4; "
          "open(sys.argv[2], 'wb').write(d[:i] + b'\\xaa' * 20 + d[i + 20:])")
-PROGRAM = """import ctypes, time
+# Both say MANY lines, and are quick once there is that file (PACE).
+PROGRAM = """import ctypes, os, time
 ctypes.CDLL("{library}")
-for i in range(1, 101):
+for i in range(1, 301):
     print("line", i, flush=True)
-    time.sleep(0.1)
+    os.path.exists("quick") or time.sleep(float(os.environ["TEST_PACE"]))
 """
 
 
@@ -54,13 +55,13 @@ def test_goes_elsewhere(cluster):
         cluster.ctl("scontrol update NodeName=n2 State=RESUME", user="root")
         intruder = cluster.submit("--wrap", "sleep 300", user="user2",
                                   options="-w n1 -N1 --exclusive -p high")
-        until("n2 to be left", lambda: job.record()["excluded_nodes"] == "n2")
-        said = (cluster.home() / "err").read_text()
+        said = until("n2 to be left", lambda: (text := (cluster.home() / "err").read_text()) and
+                     "will go on on another node (ExcNodeList=n2; when n2 is mended:" in text and text)
+        assert job.record()["excluded_nodes"] == "n2"
         assert "cannot go on on n2: generation 1: " in said and f"{LIBRARY} is not there" in said
-        assert "will go on on another node (ExcNodeList=n2; when n2 is mended:" in said
         intruder.cancel()
-        assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n1"
-        assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
+        assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n1"
+        assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
     finally:
         root(cluster, "n1", f"rm -f {LIBRARY}")
 
@@ -89,8 +90,8 @@ def test_library(cluster, what):
         root(cluster, "n2", f"cp -L /usr/lib/x86_64-linux-gnu/libz.so.1 {LIBRARY}")
         cluster.ctl(f"scontrol release {job.number}; "
                     f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
-        assert job.wait_end() == ["COMPLETED"]
-        assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
+        assert job.finish() == ["COMPLETED"]
+        assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
     finally:
         for node in ("n1", "n2"):
             root(cluster, node, f"rm -f {LIBRARY}")
@@ -143,9 +144,9 @@ if what.startswith("memory"):
 if what == "threads":
     for _ in range(40):
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
-for i in range(1, 101):
+for i in range(1, 301):
     print("line", i, flush=True)
-    time.sleep(float(os.environ["TEST_PACE"]))
+    os.path.exists("/home/user1/quick") or time.sleep(float(os.environ["TEST_PACE"]))
 """
 
 
@@ -193,8 +194,8 @@ def test_lacks(cluster, lacks):
     change(cluster, mend)
     cluster.ctl(f"scontrol release {job.number}; "
                 f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
-    assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
+    assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n2"
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
 
 
 def test_memory_of_others(cluster):

@@ -3,7 +3,7 @@
 import pytest
 
 from cluster import SUITE
-from conftest import PACE, until
+from conftest import MANY, PACE, pace, until
 from test_steps import strip_times
 
 SUBJECT = "/shared/subject"
@@ -30,15 +30,15 @@ def expect(task, count):
 
 def test_output_of_each_and_exit_codes(cluster):
     job = submit(cluster, SRUN + "-n 4 -o out.%t -e err.%t " + LINES.format(
-        70, "echo $SLURM_PROCID >&2; exit $((SLURM_PROCID * 3))") + "echo rc $?\n")
+        MANY, "echo $SLURM_PROCID >&2; exit $((SLURM_PROCID * 3))") + "echo rc $?\n")
     until("output", lambda: len(lines(cluster, "out.3")) > 10)
     job.preempt()
     manifest = job.manifest("0")
     assert len(manifest["streams"]) == 12
     assert manifest["reason"] == "preemption"
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for task in range(4):
-        assert lines(cluster, f"out.{task}") == expect(task, 70)
+        assert lines(cluster, f"out.{task}") == expect(task, MANY)
         assert strip_times("\n".join(lines(cluster, f"err.{task}"))) == [
             str(task)] or task == 0
     assert strip_times(job.text()) == ["rc 9"]
@@ -47,27 +47,27 @@ def test_output_of_each_and_exit_codes(cluster):
 
 
 def test_output_through_srun(cluster):
-    job = submit(cluster, SRUN + "-n 3 --label " + LINES.format(60, "exit 0"))
+    job = submit(cluster, SRUN + "-n 3 --label " + LINES.format(MANY, "exit 0"))
     job.wait_output("^2: 2 line 20$")
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for task in range(3):
         mine = [l for l in job.text().splitlines() if l.startswith(f"{task}: ")]
-        assert mine == [f"{task}: {l}" for l in expect(task, 60)]
+        assert mine == [f"{task}: {l}" for l in expect(task, MANY)]
 
 
 def test_some_had_ended(cluster):
     """What Slurm is told of them in the next run is what they ended with in this."""
     job = submit(cluster, SRUN + "-n 4 -o out.%t bash -c 'case $SLURM_PROCID in "
                  "0) exit 0;; 1) exit 5;; 2) kill -9 $$;; esac; "
-                 "for i in $(seq 60); do echo line $i; sleep 0.1; done'\necho rc $?\n")
+                 f"for i in $(seq {MANY}); do echo line $i; {PACE}; done'\necho rc $?\n")
     until("output", lambda: len(lines(cluster, "out.3")) > 20)
     # Slurm has heard of them at once, also of the first.
     for word in ("task 1: Exited with exit code 5", "task 2: Killed"):
-        assert word in job.text()
+        job.wait_output(word)
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
-    assert lines(cluster, "out.3") == [f"line {i}" for i in range(1, 61)]
+    assert job.finish() == ["COMPLETED"]
+    assert lines(cluster, "out.3") == [f"line {i}" for i in range(1, MANY + 1)]
     for word in ("task 1: Exited with exit code 5", "task 2: Killed", "rc 137"):
         assert word in job.text()
 
@@ -76,11 +76,12 @@ def test_some_had_ended(cluster):
 def test_kill_on_bad_exit(cluster, bad):
     """Also of the first one, which ends before the others; and after a restore."""
     job = submit(cluster, SRUN + "-n 3 --kill-on-bad-exit=1 -o out.%t bash -c '"
-                 "for i in $(seq 3000); do echo line $i; "
+                 "for i in $(seq 3000); do echo line $i; [ $i != 60 ] || until [ -e go ]; do sleep 0.1; done; "
                  f"[ $i = 60 -a $SLURM_PROCID = {bad} ] && exit 3; sleep 0.1; done'\n"
                  "echo rc $?\n")
     until("output", lambda: len(lines(cluster, "out.2")) > 20)
     job.preempt()
+    (cluster.home() / "go").touch()
     assert job.wait_end() == ["COMPLETED"]
     assert f"task {bad}: Exited with exit code 3" in job.text()
     assert strip_times("\n".join(lines(cluster, f"out.{bad}"))) == [
@@ -90,17 +91,17 @@ def test_kill_on_bad_exit(cluster, bad):
 
 def test_multi_prog(cluster):
     home = cluster.home()
-    (home / "progs").write_text("0 bash -c 'for i in $(seq 60); do echo a $i; sleep 0.1; done'\n"
-                                f"1-2 {SUBJECT}/ender 6 exit 0\n")
+    (home / "progs").write_text(f"0 bash -c 'for i in $(seq {MANY}); do echo a $i; {PACE}; done'\n"
+                                f"1-2 {SUBJECT}/ender {MANY // 10} exit 0\n")
     job = submit(cluster, SRUN + "-n 3 -o out.%t --multi-prog progs\necho rc $?\n")
     until("output", lambda: len(lines(cluster, "out.2")) > 20)
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     told = (["sckpt: this step is not protected: Slurm before 23.11 does not show plugins the "
              "programs of srun --multi-prog"] if SUITE == "bookworm" else [])
-    assert lines(cluster, "out.0") == told + [f"a {i}" for i in range(1, 61)]
+    assert lines(cluster, "out.0") == told + [f"a {i}" for i in range(1, MANY + 1)]
     for task in (1, 2):
-        assert lines(cluster, f"out.{task}") == [f"line {i}" for i in range(1, 61)]
+        assert lines(cluster, f"out.{task}") == [f"line {i}" for i in range(1, MANY + 1)]
     assert strip_times(job.text()) == ["rc 0"]
 
 
@@ -149,12 +150,12 @@ def test_cpu_binding(cluster):
     """Each task runs where Slurm binds it in this run, after a restore, too."""
     look = "awk \"/Cpus_allowed_list/ { print \\$2 }\" /proc/self/status"
     job = submit(cluster, "srun --checkpoint -n 2 --cpu-bind=map_cpu:1,0 -o out.%t bash -c "
-                 f"'for i in $(seq 60); do {look}; sleep 0.1; done'\n", "-N1 -n2")
+                 f"'for i in $(seq {MANY}); do {look}; {PACE}; done'\n", "-N1 -n2")
     until("output", lambda: len(lines(cluster, "out.1")) > 20)
     job.preempt()
-    assert job.wait_end() == ["COMPLETED"]
-    assert lines(cluster, "out.0") == ["1"] * 60
-    assert lines(cluster, "out.1") == ["0"] * 60
+    assert job.finish() == ["COMPLETED"]
+    assert lines(cluster, "out.0") == ["1"] * MANY
+    assert lines(cluster, "out.1") == ["0"] * MANY
 
 
 def test_signals_reach_each_task_once(cluster):
@@ -208,14 +209,15 @@ def test_a_task_is_killed(cluster):
 
 
 def test_tasks_that_end_while_they_are_dumped(cluster):
-    """One after the other, at random against the dumps."""
+    """One after the other, each at another moment of a dump."""
     job = submit(cluster, SRUN + "-n 8 -o out.%t bash -c 'echo begins; "
-                 "sleep $((2 + SLURM_PROCID)).$((SLURM_PROCID * 137 % 10)); "
+                 "until [ -e end.$SLURM_PROCID ]; do sleep 0.02; done; "
                  "echo ends; exit $SLURM_PROCID'\necho rc $?\n", "--mem=500")
     until("begin", lambda: all(lines(cluster, f"out.{i}") for i in range(8)))
     taken = 0
-    while "RUNNING" in job.state and not lines(cluster, "out.7")[1:]:
-        taken += cluster.ctl(f"sckpt create {job.number}.0", check=False).returncode == 0
+    for task in range(8):
+        taken += cluster.ctl(f"(sleep 0.{task * 137 % 10}; touch end.{task}) & sckpt create {job.number}.0",
+                             check=False).returncode == 0
     assert job.wait_end() == ["COMPLETED"]
     assert taken >= 3
     for task in range(8):
@@ -250,22 +252,24 @@ def test_in_a_protected_script(cluster, option, label):
     """The script goes on where it was, and so do all tasks of its steps. Their lines have
     many lengths: of those that come again as many bytes are dropped as had been there."""
     job = cluster.submit(cluster.script("job.sh", (
-        f"for k in 1 2; do echo begin $k; srun --overcommit -n 3 {option} bash -c '"
-        "for i in $(seq 40); do printf \"%s line %s%*s\\n\" $SLURM_PROCID $i "
-        f"$((7 + i * 7 * (SLURM_PROCID + 1) % 97)) x; {PACE}; done; exit $SLURM_PROCID'; "
+        f"export k; for k in 1 2; do echo begin $k; srun --overcommit -n 3 {option} bash -c '"
+        f"for i in $(seq {MANY}); do printf \"%s line %s%*s\\n\" $SLURM_PROCID $i "
+        f"$((7 + i * 7 * (SLURM_PROCID + 1) % 97)) x; {pace('quick-$k')}; done; exit $SLURM_PROCID'; "
         "echo rc $?; done\n")), options="--requeue --checkpoint")
     prefix = label.format(2, 2)
     job.wait_output(f"^{prefix}line 15 ")
     job.preempt()
+    (cluster.home() / "quick-1").touch()
     until("the second", lambda: job.text().count(f"{prefix}line 15 ") == 2)
     job.preempt()
+    (cluster.home() / "quick-2").touch()
     assert job.wait_end() == ["COMPLETED"]
     text = strip_times(job.text())
     for task in range(3):
         prefix = label.format(task, task)
         assert [l for l in text if l.startswith(prefix)] == [
             f"{prefix}line {i}{'x':>{7 + i * 7 * (task + 1) % 97}}"
-            for i in range(1, 41)] * 2
+            for i in range(1, MANY + 1)] * 2
     assert [l for l in text if " line " not in l] == ["begin 1", "rc 2", "begin 2", "rc 2"]
 
 
@@ -300,7 +304,7 @@ def test_grace_time(cluster):
         intruder = cluster.submit("--wrap", "sleep 300", user="user2",
                                   options=f"-w {node} -N1 --exclusive -p high")
         until("the first checkpoint", lambda: job.generations("0") == [1])
-        assert job.node == node
+        assert job.manifest("0")["reason"] == "preemption, in its grace time"
         until("the end of the grace", lambda: job.node not in (None, node), 90)
         intruder.cancel()
         assert job.generations("0") == [1, 2]
@@ -336,6 +340,8 @@ for i in range(60):
     if i == 10 and me == 0:
         say(ask("barrier_in"))         # waits for the other one
     if i == 50 and me == 1:
+        while not os.path.exists("go"):
+            time.sleep(0.1)
         say(ask("barrier_in"))
     time.sleep(0.1)
 say(neighbour())
@@ -353,6 +359,7 @@ def test_pmi(cluster):
     assert lines(cluster, "out.0")[-1] == "line 10"
     assert "UCX_TLS=posix,self" in (cluster.home() / "err.0").read_text()
     job.preempt()
+    (cluster.home() / "go").touch()
     waits = [p["waits"] for p in job.manifest("0")["pmi"]]
     assert waits == [True, False]
     assert job.wait_end() == ["COMPLETED"]

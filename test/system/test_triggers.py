@@ -90,24 +90,25 @@ def slow_supervisor(cluster, job):
     cluster.run(job.node, find +
                 "setsid strace -qq -p $s -e trace=read -e inject=read:delay_enter=5000000 "
                 ">/dev/null 2>&1 </dev/null & " + find +
-                "for i in $(seq 500); do grep -q '^TracerPid:\t[1-9]' /proc/$s/status && exit; "
+                "for i in $(seq 6000); do grep -q '^TracerPid:\t[1-9]' /proc/$s/status && exit; "
                 "sleep 0.01; done; exit 1", user="root")
     yield
 
 
 def test_slurmctld_down(cluster):
     """While a job is being stopped nobody tells why: it is saved."""
-    job = start(cluster)
-    pid = cluster.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
-    with slow_supervisor(cluster, job):
-        cluster.ctl(f"scontrol requeue {job.number}")
-        cluster.run("ctl", f"kill -STOP {pid}", user="root")
-        try:
-            until("the dump", lambda: job.generations() == [1], 30)
-        finally:
-            cluster.run("ctl", f"kill -CONT {pid}", user="root")
-    assert job.manifest()["reason"] == "a stop, with slurmctld not answering why"
-    until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
+    with cluster.kill_wait(30):
+        job = start(cluster)
+        pid = cluster.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
+        with slow_supervisor(cluster, job):
+            cluster.ctl(f"scontrol requeue {job.number}")
+            cluster.run("ctl", f"kill -STOP {pid}", user="root")
+            try:
+                until("the dump", lambda: job.generations() == [1], 30)
+            finally:
+                cluster.run("ctl", f"kill -CONT {pid}", user="root")
+        assert job.manifest()["reason"] == "a stop, with slurmctld not answering why"
+        until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
     ends_right(cluster, job)
 
 

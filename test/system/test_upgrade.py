@@ -3,11 +3,12 @@
 their trees stands alone (plugin/step/alone.h), and is not looked for on the node."""
 import re
 
+from conftest import MANY, PACE
 from test_target import OTHER, goes_to_n2, root
 
 # A shell that calls srun has both in its tree.
-SCRIPT = """for i in $(seq 40); do echo line $i; sleep 0.1; done
-srun bash -c 'for i in $(seq 60); do echo step $i; sleep 0.1; done'
+SCRIPT = f"""for i in $(seq 40); do echo line $i; sleep 0.1; done
+srun bash -c 'for i in $(seq {MANY}); do echo step $i; {PACE}; done'
 echo ends $?
 """
 OURS = ["sckpt-root", "sckpt-srun"]
@@ -30,9 +31,9 @@ def test_other_build(cluster):
         # The script's root, the step's root, and srun's stand-in.
         assert sorted(exes) == [f"{WHERE}/root"] * 2 + [f"{WHERE}/srun"] + ["0"] * 3
         goes_to_n2(cluster, job)
-        assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
+        assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n2"
         assert job.text().splitlines() == [
-            *(f"line {i}" for i in range(1, 41)), *(f"step {i}" for i in range(1, 61)), "ends 0"]
+            *(f"line {i}" for i in range(1, 41)), *(f"step {i}" for i in range(1, MANY + 1)), "ends 0"]
         assert re.search(r"restored from checkpoint \d on n2", (cluster.home() / "err").read_text())
     finally:
         for name in OURS:

@@ -109,7 +109,7 @@ static int start_munged(void)
 	/* In the foreground it is a child, and can be ended. */
 	if ((munged = fork()) == 0)
 		run_munged();
-	for (int i = 0; i < 500 && munged > 0; i++) {
+	for (int i = 0; i < 6000 && munged > 0; i++) {
 		char *seal = seal_make("x", 1, NULL);
 
 		free(seal);

@@ -14,7 +14,7 @@ from watching import status
 
 OURS = 1 << 40
 # What criu was killed over may be on its way out.
-GRACE = 1
+GRACE = 20
 until, uid = sys.argv[1], int(sys.argv[2])
 elevated = int(sys.argv[3], 16) if len(sys.argv) > 3 else 0
 end = time.monotonic() + (float(until) if until[0] != "/" else 1e9)

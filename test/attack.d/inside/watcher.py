@@ -1,16 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""watcher.py SECONDS [SECRET]: waits for processes of the caller's own user id that
-somebody else started, and takes what can be had of them: a terminal, the environment,
+"""watcher.py FILE [SECRET], until FILE is there: waits for processes of the caller's own user id
+that somebody else started, and takes what can be had of them: a terminal, the environment,
 descriptors. A line for each thing that was had."""
 import ctypes
 import os
 import sys
-import time
+
+import watching
 
 PTRACE_SEIZE = 0x4206
 libc = ctypes.CDLL(None, use_errno=True)
-end = time.monotonic() + float(sys.argv[1])
 secret = sys.argv[2].encode() if len(sys.argv) > 2 else None
 mine = os.getuid()
 old = {p for p in os.listdir("/proc") if p.isdigit()}
@@ -19,7 +19,7 @@ seen, had = set(), set()
 
 def look(pid):
     at = f"/proc/{pid}"
-    if os.stat(at).st_uid != mine:
+    if pid in old or int(pid) == os.getpid() or os.stat(at).st_uid != mine:
         return
     name = open(at + "/comm").read().strip()
     seen.add(name)
@@ -34,12 +34,6 @@ def look(pid):
         had.add(f"ptrace of {name}, which has a controlling terminal")
 
 
-while time.monotonic() < end:
-    for pid in os.listdir("/proc"):
-        if pid.isdigit() and pid not in old and int(pid) != os.getpid():
-            try:
-                look(pid)
-            except (OSError, ValueError, IndexError):
-                pass
+watching.until(sys.argv[1], look)
 print("seen:", " ".join(sorted(seen)) or "nothing")
 print("\n".join(sorted(had)))

@@ -6,12 +6,14 @@ import os
 def until(over, look):
     """Says that it begins, and hands all processes to look(), again and again, until the file is
     there."""
+    if os.getuid() == 0:
+        os.nice(-19)  # what it looks for is there for some ms
     print("ready", flush=True)
     while not os.path.exists(over):
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 look(pid)
-            except (OSError, KeyError, ValueError):
+            except (OSError, LookupError, ValueError):
                 pass
 
 
