@@ -46,7 +46,14 @@ struct std_stream {
 			* first start of the job */
 	int64_t skip; /* input: bytes of it that are still to be skipped */
 	int output; /* number of its output log, -1 none */
-	int64_t copied; /* STREAM_FILE: bytes of the file already in the log */
+};
+
+/* An output log, which outlives dumps that come to nothing. */
+struct out_log {
+	int fd; /* -1 none */
+	int64_t safe; /* so many bytes of it are known to be on the disk … */
+	int64_t copied; /* … and are what so many bytes of a STREAM_FILE left in it */
+	int64_t settled, taken; /* the same as of the last stdio_settle() */
 };
 
 /* Of output, what came from the program at a dump, and is not on its way yet. */
@@ -56,7 +63,7 @@ struct stdio {
 	int count; /* of streams: TASK_STREAMS for each task */
 	struct std_stream *s;
 	struct later *later; /* of all, in the order in which it is to be said */
-	int *logs; /* output logs of each, -1 */
+	struct out_log *logs; /* of each */
 	int above; /* the program's ends are such descriptors */
 	bool ordered; /* what several tasks say keeps its order */
 	int turn; /* then: whose words slurmstepd has not all taken; -1 nobody's */
@@ -89,7 +96,7 @@ void stdio_pump(struct stdio *io);
  * stdio_pump() and stdio_flush(): it is not waited for. */
 int stdio_settle(struct stdio *io, struct manifest *m, struct err *e);
 /* Makes what was taken durable. Any thread; the program may run again. */
-int stdio_sync(const struct stdio *io, struct err *e);
+int stdio_sync(struct stdio *io, struct err *e);
 /* With every writer killed: hands on what is left, to the end of the pipes,
  * waiting for slurmstepd at most timeout_ms; patient: so long whenever it has taken something. */
 void stdio_flush(struct stdio *io, int timeout_ms, bool patient);

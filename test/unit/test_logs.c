@@ -3,14 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "files.h"
 #include "unit.h"
 
-/* No stream is a file here. */
+/* None is restored here that is a file. */
 int rewind_stream(struct rewind *r, int i, int fd, struct err *e)
 {
 	(void)r;
@@ -26,7 +28,24 @@ bool rewind_shared(const struct rewind *r, int i)
 	return false;
 }
 
-/* A step with one task, whose three streams are pipes, and its logs. */
+/* What the server has of a log when it says once that it could not write it; -1: all. */
+static off_t server_has = -1;
+
+int fsync(int fd)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+
+	if (server_has < 0 || size <= server_has)
+		return 0;
+	/* The rest are zeros. */
+	assert_int_equal(ftruncate(fd, server_has), 0);
+	assert_int_equal(ftruncate(fd, size), 0);
+	server_has = -1;
+	errno = EIO;
+	return -1;
+}
+
+/* A step with one task, whose three streams are pipes, or its output a file, and its logs. */
 struct at {
 	struct spec spec;
 	struct stdio io;
@@ -35,7 +54,7 @@ struct at {
 	int slurm[TASK_STREAMS], program[TASK_STREAMS]; /* their ends */
 };
 
-static void begin(struct at *at)
+static void begin_with(struct at *at, int output)
 {
 	int fds[TASK_STREAMS];
 	struct err e;
@@ -51,12 +70,21 @@ static void begin(struct at *at)
 		fds[i] = p[i != 0];
 		at->slurm[i] = p[i == 0];
 	}
+	if (output >= 0) {
+		close(fds[1]);
+		fds[1] = output;
+	}
 	assert_int_equal(stdio_take(&at->io, &at->spec, fds, 1, &e), 0);
 	assert_int_equal(stdio_keep(&at->io, &at->store, true, &e), 0);
 	for (int i = 0; i < TASK_STREAMS; i++) {
 		at->program[i] = at->io.s[i].program;
 		close(fds[i]);
 	}
+}
+
+static void begin(struct at *at)
+{
+	begin_with(at, -1);
 }
 
 static void end(struct at *at)
@@ -66,7 +94,7 @@ static void end(struct at *at)
 		close(at->program[i]);
 		close_fd(&at->io.s[i].outer);
 		close_fd(&at->io.s[i].inner);
-		close_fd(&at->io.logs[i]);
+		close_fd(&at->io.logs[i].fd);
 		free(at->io.s[i].buf);
 		free(at->io.s[i].raw);
 	}
@@ -105,11 +133,11 @@ static void a_log_that_had_an_error(void **state)
 	assert_int_equal(m.streams[1].length, 4);
 	assert_int_equal(stdio_sync(&at.io, &e), 0);
 	/* While that dump is being written, the program goes on. */
-	log = at.io.logs[1];
-	at.io.logs[1] = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	log = at.io.logs[1].fd;
+	at.io.logs[1].fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	say(&at, "two\n");
-	close(at.io.logs[1]);
-	at.io.logs[1] = log;
+	close(at.io.logs[1].fd);
+	at.io.logs[1].fd = log;
 	say(&at, "three\n");
 	assert_said(&at, 1, "one\ntwo\nthree\n");
 	assert_int_equal(stdio_sync(&at.io, &e), -1);
@@ -142,13 +170,130 @@ static void a_log_that_is_too_short(void **state)
 	assert_int_equal(stdio_recall(&at.io, &m, NULL, &e), 0);
 	assert_said(&at, 1, "one\n");
 	assert_said(&at, 2, "err\n");
-	assert_int_equal(ftruncate(at.io.logs[2], 3), 0);
+	assert_int_equal(ftruncate(at.io.logs[2].fd, 3), 0);
 	assert_int_equal(stdio_recall(&at.io, &m, NULL, &e), -1);
 	says(e, "only 3 of 4 bytes");
 	assert_said(&at, 1, "");
 	assert_said(&at, 2, "");
-	assert_int_equal(lseek(at.io.logs[2], 0, SEEK_END), 3);
+	assert_int_equal(lseek(at.io.logs[2].fd, 0, SEEK_END), 3);
 	manifest_free(&m);
+	end(&at);
+}
+
+/* Lines, each of which is another, until there are so many bytes of them. */
+static void write_lines(int fd, off_t size)
+{
+	static int number;
+
+	while (lseek(fd, 0, SEEK_END) < size)
+		assert_true(dprintf(fd, "line %d\n", number++) > 0);
+}
+
+/* A file that is larger cannot be written. */
+static void limit_files(rlim_t size)
+{
+	struct rlimit r;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &r), 0);
+	r.rlim_cur = size;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &r), 0);
+}
+
+static void assert_same(int a, int b)
+{
+	off_t size = lseek(a, 0, SEEK_END);
+
+	assert_int_equal(lseek(b, 0, SEEK_END), size);
+	for (off_t at = 0; at < size; at += 4096) {
+		char one[4096] = "", other[4096] = "";
+
+		assert_true(pread(a, one, sizeof(one), at) > 0);
+		assert_true(pread(b, other, sizeof(other), at) > 0);
+		assert_memory_equal(one, other, sizeof(one));
+	}
+}
+
+static int dump(struct at *at, struct err *e)
+{
+	struct manifest m = { .job = 0 };
+	int rc = stdio_settle(&at->io, &m, e);
+
+	if (rc == 0)
+		rc = stdio_sync(&at->io, e);
+	if (rc == 0)
+		assert_int_equal(m.streams[1].length, lseek(at->io.logs[1].fd, 0, SEEK_END));
+	manifest_free(&m);
+	return rc;
+}
+
+static int begin_file(struct at *at)
+{
+	struct err e;
+	int file = open("/tmp", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+
+	assert_true(file >= 0);
+	begin_with(at, fcntl(file, F_DUPFD_CLOEXEC, 0));
+	write_lines(file, 1 << 20);
+	assert_int_equal(dump(at, &e), 0);
+	write_lines(file, 5 << 20);
+	return file;
+}
+
+/* The disk is full in the middle of a file's copy: it is begun where the last good dump ended. */
+static void a_copy_that_came_to_nothing(void **state)
+{
+	struct err e = { "" };
+	struct at at;
+	int file;
+
+	(void)state;
+	file = begin_file(&at);
+	limit_files((5 << 20) / 2);
+	assert_int_equal(dump(&at, &e), -1);
+	says(e, strerror(EFBIG));
+	limit_files(RLIM_INFINITY);
+	assert_int_equal(dump(&at, &e), 0);
+	assert_same(at.io.logs[1].fd, file);
+	close(file);
+	end(&at);
+}
+
+/* The kernel says once that bytes of a log are lost: they are copied again. */
+static void a_file_that_did_not_reach_the_disk(void **state)
+{
+	struct err e = { "" };
+	struct at at;
+	int file;
+
+	(void)state;
+	file = begin_file(&at);
+	server_has = 2 << 20;
+	assert_int_equal(dump(&at, &e), -1);
+	says(e, strerror(EIO));
+	assert_int_equal(dump(&at, &e), 0);
+	assert_same(at.io.logs[1].fd, file);
+	close(file);
+	end(&at);
+}
+
+/* What came by a pipe is nowhere else. */
+static void a_pipe_that_did_not_reach_the_disk(void **state)
+{
+	struct err e = { "" };
+	struct at at;
+
+	(void)state;
+	begin(&at);
+	say(&at, "one\n");
+	assert_int_equal(dump(&at, &e), 0);
+	say(&at, "two\n");
+	server_has = 4;
+	assert_int_equal(dump(&at, &e), -1);
+	says(e, strerror(EIO));
+	assert_int_equal(dump(&at, &e), -1);
+	says(e, "could not be kept");
+	says(e, strerror(EIO));
 	end(&at);
 }
 
@@ -157,6 +302,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_log_that_had_an_error),
 		cmocka_unit_test(a_log_that_is_too_short),
+		cmocka_unit_test(a_copy_that_came_to_nothing),
+		cmocka_unit_test(a_file_that_did_not_reach_the_disk),
+		cmocka_unit_test(a_pipe_that_did_not_reach_the_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,7 @@ static void let_go(void)
 	for (int i = 0; i < STREAMS; i++) {
 		close_fd(&io.s[i].inner);
 		close_fd(&io.s[i].outer);
-		close_fd(&io.logs[i]);
+		close_fd(&io.logs[i].fd);
 		free(io.s[i].buf);
 		free(io.s[i].raw);
 	}
@@ -172,7 +172,7 @@ static void expect(int task, size_t size)
 		size_t n;
 
 		if (!next.left) {
-			assert_int_equal(pread(io.logs[0], &next, 8, next.at), 8);
+			assert_int_equal(pread(io.logs[0].fd, &next, 8, next.at), 8);
 			next.at += 8;
 		}
 		assert_int_equal(next.stream, task * TASK_STREAMS + 1);
