@@ -95,7 +95,6 @@ static int take(struct stdio *io, int i, int fd, struct err *e)
 	int same = i;
 
 	s->outer = s->inner = s->program = s->rest = s->output = -1;
-	io->logs[i].fd = -1;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return 0;
 	/* Away from 0 to 2, which nothing of the agent may hold: the
@@ -180,9 +179,10 @@ int stdio_take(struct stdio *io, const struct spec *spec, const int *fds,
 	io->job = spec->job;
 	io->above = CRIU_FD_FIRST + tasks * TASK_STREAMS + EXCHANGES_MAX;
 	io->s = calloc((size_t)tasks * TASK_STREAMS, sizeof(*io->s));
-	io->logs = calloc((size_t)tasks * TASK_STREAMS, sizeof(*io->logs));
-	if (!io->s || !io->logs)
+	if (!io->s)
 		return err_set(e, "no memory for the step's standard streams");
+	if (outlogs_init(&io->logs, tasks * TASK_STREAMS, e) < 0)
+		return -1;
 	for (; io->count < tasks * TASK_STREAMS; io->count++)
 		if (take(io, io->count, fds[io->count], e) < 0)
 			return -1;
@@ -193,7 +193,7 @@ int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
 	       struct err *e)
 {
 	for (int i = 0; i < io->count; i++) {
-		struct out_log *log = &io->logs[i];
+		struct outlog *log = &io->logs.list[i];
 
 		if (i == ORDER ? !io->ordered : io->s[i].output != i)
 			continue;
@@ -201,8 +201,7 @@ int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
 			return err_context(e, "cannot keep the program's output");
 		if (fresh && ftruncate(log->fd, 0) < 0)
 			return err_sys(e, "cannot keep the program's output");
-		/* stdio_recall() knows better. */
-		log->safe = 0;
+		log->safe = lseek(log->fd, 0, SEEK_END);
 	}
 	return 0;
 }
@@ -231,35 +230,16 @@ void stdio_given(struct stdio *io)
 
 /* ---- moving bytes ------------------------------------------------------ */
 
-/* The step goes on, and is not saved any more. */
-static void give_up(struct stdio *io, const struct err *why)
-{
-	io->log_error = *why;
-	__atomic_store_n(&io->unkept, true, __ATOMIC_RELEASE);
-}
-
 /* What the program wrote is in the store before anybody else has it. */
 static void keep(struct stdio *io, const struct std_stream *s)
 {
-	const char *data = s->framed ? s->raw : s->buf;
-	struct err e = { "" };
+	const struct said said = { (uint32_t)s->output, (uint32_t)s->filled };
 
-	if (s->output < 0 || io->logs[s->output].fd < 0 || io->unkept)
+	if (s->output < 0 || io->logs.list[s->output].fd < 0)
 		return;
-	if (file_write(io->logs[s->output].fd, data, s->filled, &e) < 0 ||
-	    (io->ordered &&
-	     file_write(io->logs[ORDER].fd,
-			&(struct said){ (uint32_t)s->output, (uint32_t)s->filled },
-			sizeof(struct said), &e) < 0))
-		give_up(io, &e);
-}
-
-static int is_kept(const struct stdio *io, struct err *e)
-{
-	if (!__atomic_load_n(&io->unkept, __ATOMIC_ACQUIRE))
-		return 0;
-	*e = io->log_error;
-	return err_context(e, "the program's output could not be kept");
+	outlog_add(&io->logs, s->output, s->framed ? s->raw : s->buf, s->filled);
+	if (io->ordered)
+		outlog_add(&io->logs, ORDER, &said, sizeof(said));
 }
 
 /* End of input is the program's to see, but how much of it is unread must be
@@ -527,40 +507,16 @@ static int settle_pipe(struct stdio *io, struct std_stream *s, struct err *e)
 	return rc;
 }
 
-/* Output that lies in a file, too, where it can be read again. */
-static bool is_file(const struct stdio *io, int i)
-{
-	return i != ORDER && io->s[i].kind == STREAM_FILE;
-}
-
-/* From where the last good dump ended: one that came to nothing may have left a part, or
- * bytes of which fsync has said that they did not reach the disk. */
-static int copy_file(struct out_log *log, const struct std_stream *s, uint32_t job,
-		     struct err *e)
+/* What the program wrote into a file. */
+static int copy_file(struct stdio *io, int i, struct err *e)
 {
 	cleanup_fd int fd = -1;
 	char path[64];
-	int64_t n;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->outer);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", io->s[i].outer);
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
 		return err_sys(e, "cannot read the output file back");
-	if (output_cut(log->fd, log->safe, e) < 0 ||
-	    (n = output_copy(log->fd, fd, log->copied, job, e)) < 0)
-		return -1;
-	log->taken = log->copied + n;
-	return 0;
-}
-
-static int settle_log(struct stdio *io, int i, struct err *e)
-{
-	struct out_log *log = &io->logs[i];
-
-	if (is_file(io, i) && copy_file(log, &io->s[i], io->job, e) < 0)
-		return -1;
-	if ((log->settled = lseek(log->fd, 0, SEEK_END)) < 0)
-		return err_sys(e, "cannot keep the program's output");
-	return 0;
+	return outlog_copy(&io->logs.list[i], fd, io->job, e);
 }
 
 int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
@@ -593,40 +549,25 @@ int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
 			to->position = at > 0 ? at : 0;
 		}
 	}
-	if (is_kept(io, e) < 0)
+	if (outlogs_settle(&io->logs, e) < 0)
 		return -1;
 	for (int i = 0; i < io->count; i++) {
 		int output = i == ORDER ? ORDER : io->s[i].output;
 
-		if (output < 0 || io->logs[output].fd < 0)
+		if (output < 0 || io->logs.list[output].fd < 0)
 			continue;
-		if (output == i && settle_log(io, i, e) < 0)
+		if (i != ORDER && output == i && io->s[i].kind == STREAM_FILE &&
+		    copy_file(io, i, e) < 0)
 			return -1;
 		m->streams[i].output = output;
-		m->streams[i].length = io->logs[output].settled;
+		m->streams[i].length = io->logs.list[output].settled;
 	}
 	return 0;
 }
 
 int stdio_sync(struct stdio *io, struct err *e)
 {
-	for (int i = 0; i < io->count; i++) {
-		if (io->logs[i].fd < 0 || fsync(io->logs[i].fd) == 0)
-			continue;
-		err_sys(e, "cannot keep the program's output");
-		/* The next fsync would not say again what this one has. A file is read once more. */
-		if (!is_file(io, i))
-			give_up(io, e);
-		return -1;
-	}
-	/* A write meanwhile may have been told of an error that fsync is not told again. */
-	if (is_kept(io, e) < 0)
-		return -1;
-	for (int i = 0; i < io->count; i++) {
-		io->logs[i].safe = io->logs[i].settled;
-		io->logs[i].copied = io->logs[i].taken;
-	}
-	return 0;
+	return outlogs_sync(&io->logs, e);
 }
 
 /* ---- at a restore ------------------------------------------------------ */
@@ -670,7 +611,7 @@ static int recall_file(struct stdio *io, int i, int log, int64_t length,
 		       struct rewind *r, struct err *e)
 {
 	const struct std_stream *s = &io->s[i];
-	int64_t *copied = &io->logs[i].copied;
+	int64_t *copied = &io->logs.list[i].copied;
 	struct stat st;
 	int kept = rewind_stream(r, i, s->outer, e);
 
@@ -746,12 +687,12 @@ static int recall_in_order(struct stdio *io, const struct manifest *m, struct er
 	for (i = 0; rc == 0 && i < end; i += (int64_t)sizeof(struct said)) {
 		struct said said;
 
-		if (pread(io->logs[ORDER].fd, &said, sizeof(said), i) != sizeof(said) ||
-		    said.stream >= (uint32_t)io->count || io->logs[said.stream].fd < 0) {
+		if (pread(io->logs.list[ORDER].fd, &said, sizeof(said), i) != sizeof(said) ||
+		    said.stream >= (uint32_t)io->count || io->logs.list[said.stream].fd < 0) {
 			rc = err_set(e, "the order of the program's past output is not whole");
 			break;
 		}
-		rc = recall_piece(&io->s[said.stream], io->logs[said.stream].fd,
+		rc = recall_piece(&io->s[said.stream], io->logs.list[said.stream].fd,
 				  at[said.stream], said.size, e);
 		at[said.stream] += said.size;
 	}
@@ -775,7 +716,7 @@ static bool has_log(const struct stdio *io, const struct manifest *m, int i)
 {
 	return m->streams[i].output == i &&
 	       (i == ORDER ? io->ordered : io->s[i].output == i) &&
-	       io->logs[i].fd >= 0;
+	       io->logs.list[i].fd >= 0;
 }
 
 int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
@@ -786,9 +727,9 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 	for (int i = 0; i < io->count; i++) {
 		if (!has_log(io, m, i))
 			continue;
-		if (output_cut(io->logs[i].fd, m->streams[i].length, e) < 0)
+		if (output_cut(io->logs.list[i].fd, m->streams[i].length, e) < 0)
 			return -1;
-		io->logs[i].safe = m->streams[i].length;
+		io->logs.list[i].safe = m->streams[i].length;
 	}
 	for (int i = 0; i < io->count; i++) {
 		const struct manifest_stream *was = &m->streams[i];
@@ -802,7 +743,7 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 				return err_sys(e, "cannot go on in the input file");
 			continue;
 		}
-		log = has_log(io, m, i) ? io->logs[i].fd : -1;
+		log = has_log(io, m, i) ? io->logs.list[i].fd : -1;
 		if (s->kind == STREAM_PIPE && log >= 0 && !io->ordered &&
 		    recall_pipe(io, s, log, was->length, e) < 0)
 			return -1;

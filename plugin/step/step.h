@@ -19,6 +19,8 @@
 #include "sckpt/metrics.h"
 #include "sckpt/store.h"
 
+#include "outlog.h"
+
 /* ---- stdio.c: the program's standard descriptors ---------------------- */
 
 enum stream_kind {
@@ -48,14 +50,6 @@ struct std_stream {
 	int output; /* number of its output log, -1 none */
 };
 
-/* An output log, which outlives dumps that come to nothing. */
-struct out_log {
-	int fd; /* -1 none */
-	int64_t safe; /* so many bytes of it are known to be on the disk … */
-	int64_t copied; /* … and are what so many bytes of a STREAM_FILE left in it */
-	int64_t settled, taken; /* the same as of the last stdio_settle() */
-};
-
 /* Of output, what came from the program at a dump, and is not on its way yet. */
 struct later;
 
@@ -63,13 +57,11 @@ struct stdio {
 	int count; /* of streams: TASK_STREAMS for each task */
 	struct std_stream *s;
 	struct later *later; /* of all, in the order in which it is to be said */
-	struct out_log *logs; /* of each */
+	struct outlogs logs; /* one for each stream, open or not */
 	int above; /* the program's ends are such descriptors */
 	bool ordered; /* what several tasks say keeps its order */
 	int turn; /* then: whose words slurmstepd has not all taken; -1 nobody's */
 	unsigned next; /* who is asked next */
-	bool unkept; /* some output could not be kept, and none is from then on; atomic */
-	struct err log_error; /* then: why */
 	bool append;
 	uint32_t job, token;
 	int part; /* of the step: this node's */
