@@ -220,7 +220,7 @@ static bool begin_afresh(struct agent *a, struct err *e)
 		return false;
 	snprintf(because, sizeof(because), "%.390s", e->text);
 	for (int i = 0; i < a->io.count; i++)
-		close_fd(&a->io.logs[i]);
+		close_fd(&a->io.logs.list[i].fd);
 	store_close(&a->step.store);
 	if ((!spec->part && store_set_aside(spec, &why) < 0) ||
 	    store_open(spec, true, &a->step.store, &why) < 0 ||

@@ -95,7 +95,6 @@ static int take(struct stdio *io, int i, int fd, struct err *e)
 	int same = i;
 
 	s->outer = s->inner = s->program = s->rest = s->output = -1;
-	io->logs[i] = -1;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return 0;
 	/* Away from 0 to 2, which nothing of the agent may hold: the
@@ -180,9 +179,10 @@ int stdio_take(struct stdio *io, const struct spec *spec, const int *fds,
 	io->job = spec->job;
 	io->above = CRIU_FD_FIRST + tasks * TASK_STREAMS + EXCHANGES_MAX;
 	io->s = calloc((size_t)tasks * TASK_STREAMS, sizeof(*io->s));
-	io->logs = calloc((size_t)tasks * TASK_STREAMS, sizeof(*io->logs));
-	if (!io->s || !io->logs)
+	if (!io->s)
 		return err_set(e, "no memory for the step's standard streams");
+	if (outlogs_init(&io->logs, tasks * TASK_STREAMS, e) < 0)
+		return -1;
 	for (; io->count < tasks * TASK_STREAMS; io->count++)
 		if (take(io, io->count, fds[io->count], e) < 0)
 			return -1;
@@ -193,12 +193,15 @@ int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
 	       struct err *e)
 {
 	for (int i = 0; i < io->count; i++) {
+		struct outlog *log = &io->logs.list[i];
+
 		if (i == ORDER ? !io->ordered : io->s[i].output != i)
 			continue;
-		if ((io->logs[i] = output_open(store, i, true, e)) < 0)
+		if ((log->fd = output_open(store, i, true, e)) < 0)
 			return err_context(e, "cannot keep the program's output");
-		if (fresh && ftruncate(io->logs[i], 0) < 0)
+		if (fresh && ftruncate(log->fd, 0) < 0)
 			return err_sys(e, "cannot keep the program's output");
+		log->safe = lseek(log->fd, 0, SEEK_END);
 	}
 	return 0;
 }
@@ -230,28 +233,13 @@ void stdio_given(struct stdio *io)
 /* What the program wrote is in the store before anybody else has it. */
 static void keep(struct stdio *io, const struct std_stream *s)
 {
-	const char *data = s->framed ? s->raw : s->buf;
-	struct err e = { "" };
+	const struct said said = { (uint32_t)s->output, (uint32_t)s->filled };
 
-	if (s->output < 0 || io->logs[s->output] < 0 || io->unkept)
+	if (s->output < 0 || io->logs.list[s->output].fd < 0)
 		return;
-	if (file_write(io->logs[s->output], data, s->filled, &e) < 0 ||
-	    (io->ordered &&
-	     file_write(io->logs[ORDER],
-			&(struct said){ (uint32_t)s->output, (uint32_t)s->filled },
-			sizeof(struct said), &e) < 0)) {
-		/* The step goes on, and is not saved any more. */
-		io->log_error = e;
-		__atomic_store_n(&io->unkept, true, __ATOMIC_RELEASE);
-	}
-}
-
-static int is_kept(const struct stdio *io, struct err *e)
-{
-	if (!__atomic_load_n(&io->unkept, __ATOMIC_ACQUIRE))
-		return 0;
-	*e = io->log_error;
-	return err_context(e, "the program's output could not be kept");
+	outlog_add(&io->logs, s->output, s->framed ? s->raw : s->buf, s->filled);
+	if (io->ordered)
+		outlog_add(&io->logs, ORDER, &said, sizeof(said));
 }
 
 /* End of input is the program's to see, but how much of it is unread must be
@@ -519,6 +507,18 @@ static int settle_pipe(struct stdio *io, struct std_stream *s, struct err *e)
 	return rc;
 }
 
+/* What the program wrote into a file. */
+static int copy_file(struct stdio *io, int i, struct err *e)
+{
+	cleanup_fd int fd = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", io->s[i].outer);
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+		return err_sys(e, "cannot read the output file back");
+	return outlog_copy(&io->logs.list[i], fd, io->job, e);
+}
+
 int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
 {
 	int rc = 0;
@@ -549,51 +549,25 @@ int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
 			to->position = at > 0 ? at : 0;
 		}
 	}
-	if (is_kept(io, e) < 0)
+	if (outlogs_settle(&io->logs, e) < 0)
 		return -1;
-	if (io->ordered) {
-		off_t end = lseek(io->logs[ORDER], 0, SEEK_END);
+	for (int i = 0; i < io->count; i++) {
+		int output = i == ORDER ? ORDER : io->s[i].output;
 
-		if (end < 0)
-			return err_sys(e, "cannot keep the program's output");
-		m->streams[ORDER].output = ORDER;
-		m->streams[ORDER].length = end;
-	}
-	for (int i = 1; i < io->count; i++) {
-		struct std_stream *s = &io->s[i];
-		struct manifest_stream *to = &m->streams[i];
-		cleanup_fd int fd = -1;
-		char path[64];
-		int64_t n;
-		off_t end;
-
-		if (s->output < 0 || io->logs[s->output] < 0)
+		if (output < 0 || io->logs.list[output].fd < 0)
 			continue;
-		if (s->kind == STREAM_FILE && s->output == i) {
-			snprintf(path, sizeof(path), "/proc/self/fd/%d",
-				 s->outer);
-			if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-				return err_sys(e, "cannot read the output file back");
-			n = output_copy(io->logs[i], fd, s->copied, io->job, e);
-			if (n < 0)
-				return -1;
-			s->copied += n;
-		}
-		if ((end = lseek(io->logs[s->output], 0, SEEK_END)) < 0)
-			return err_sys(e, "cannot keep the program's output");
-		to->output = s->output;
-		to->length = end;
+		if (i != ORDER && output == i && io->s[i].kind == STREAM_FILE &&
+		    copy_file(io, i, e) < 0)
+			return -1;
+		m->streams[i].output = output;
+		m->streams[i].length = io->logs.list[output].settled;
 	}
 	return 0;
 }
 
-int stdio_sync(const struct stdio *io, struct err *e)
+int stdio_sync(struct stdio *io, struct err *e)
 {
-	for (int i = 0; i < io->count; i++)
-		if (io->logs[i] >= 0 && fsync(io->logs[i]) < 0)
-			return err_sys(e, "cannot keep the program's output");
-	/* A write meanwhile may have been told of an error that fsync is not told again. */
-	return is_kept(io, e);
+	return outlogs_sync(&io->logs, e);
 }
 
 /* ---- at a restore ------------------------------------------------------ */
@@ -602,10 +576,10 @@ int stdio_sync(const struct stdio *io, struct err *e)
  * If Slurm has truncated the file at the requeue, what stands in it now was written
  * by this start of the job (a prolog, a message of Slurm's) and comes after what the
  * program had written. Where others write to it, too, or much, nothing can be put in
- * front of theirs.
+ * front of theirs. Returns how much of the file is then in the log.
  */
-static int fill_file(struct std_stream *s, int log, int64_t length, bool shared,
-		     struct err *e)
+static int64_t fill_file(const struct std_stream *s, int log, int64_t length, bool shared,
+			 struct err *e)
 {
 	cleanup_free char *newer = NULL;
 	cleanup_fd int fd = -1;
@@ -629,23 +603,23 @@ static int fill_file(struct std_stream *s, int log, int64_t length, bool shared,
 	if (output_replay(log, length, fd, e) < 0 ||
 	    file_write(fd, newer, (size_t)n, e) < 0)
 		return -1;
-	s->copied = newer ? length : st.st_size + length;
-	return 0;
+	return newer ? length : st.st_size + length;
 }
 
 /* The file as the program left it. */
-static int recall_file(struct std_stream *s, int i, int log, int64_t length,
+static int recall_file(struct stdio *io, int i, int log, int64_t length,
 		       struct rewind *r, struct err *e)
 {
+	const struct std_stream *s = &io->s[i];
+	int64_t *copied = &io->logs.list[i].copied;
 	struct stat st;
 	int kept = rewind_stream(r, i, s->outer, e);
 
 	if (kept < 0 || fstat(s->outer, &st) < 0)
 		return err_context(e, "cannot look at the output file");
-	s->copied = st.st_size;
-	if (kept || log < 0)
-		return 0;
-	return fill_file(s, log, length, rewind_shared(r, i), e);
+	*copied = kept || log < 0 ? st.st_size :
+				    fill_file(s, log, length, rewind_shared(r, i), e);
+	return *copied < 0 ? -1 : 0;
 }
 
 static int recall_frames(const struct stdio *io, struct std_stream *s, int log,
@@ -713,12 +687,12 @@ static int recall_in_order(struct stdio *io, const struct manifest *m, struct er
 	for (i = 0; rc == 0 && i < end; i += (int64_t)sizeof(struct said)) {
 		struct said said;
 
-		if (pread(io->logs[ORDER], &said, sizeof(said), i) != sizeof(said) ||
-		    said.stream >= (uint32_t)io->count || io->logs[said.stream] < 0) {
+		if (pread(io->logs.list[ORDER].fd, &said, sizeof(said), i) != sizeof(said) ||
+		    said.stream >= (uint32_t)io->count || io->logs.list[said.stream].fd < 0) {
 			rc = err_set(e, "the order of the program's past output is not whole");
 			break;
 		}
-		rc = recall_piece(&io->s[said.stream], io->logs[said.stream],
+		rc = recall_piece(&io->s[said.stream], io->logs.list[said.stream].fd,
 				  at[said.stream], said.size, e);
 		at[said.stream] += said.size;
 	}
@@ -733,14 +707,16 @@ int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
 
 	if (s->output != i)
 		return 0; /* nothing was truncated */
-	return s->kind == STREAM_PIPE ? recall_pipe(io, s, log, length, e) :
-					fill_file(s, log, length, false, e);
+	if (s->kind == STREAM_PIPE)
+		return recall_pipe(io, s, log, length, e);
+	return fill_file(s, log, length, false, e) < 0 ? -1 : 0;
 }
 
 static bool has_log(const struct stdio *io, const struct manifest *m, int i)
 {
 	return m->streams[i].output == i &&
-	       (i == ORDER ? io->ordered : io->s[i].output == i) && io->logs[i] >= 0;
+	       (i == ORDER ? io->ordered : io->s[i].output == i) &&
+	       io->logs.list[i].fd >= 0;
 }
 
 int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
@@ -748,10 +724,13 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 {
 	/* What an abandoned run wrote after this generation; all of them before a word is
 	 * said. */
-	for (int i = 0; i < io->count; i++)
-		if (has_log(io, m, i) &&
-		    output_cut(io->logs[i], m->streams[i].length, e) < 0)
+	for (int i = 0; i < io->count; i++) {
+		if (!has_log(io, m, i))
+			continue;
+		if (output_cut(io->logs.list[i].fd, m->streams[i].length, e) < 0)
 			return -1;
+		io->logs.list[i].safe = m->streams[i].length;
+	}
 	for (int i = 0; i < io->count; i++) {
 		const struct manifest_stream *was = &m->streams[i];
 		struct std_stream *s = &io->s[i];
@@ -764,14 +743,14 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 				return err_sys(e, "cannot go on in the input file");
 			continue;
 		}
-		log = has_log(io, m, i) ? io->logs[i] : -1;
+		log = has_log(io, m, i) ? io->logs.list[i].fd : -1;
 		if (s->kind == STREAM_PIPE && log >= 0 && !io->ordered &&
 		    recall_pipe(io, s, log, was->length, e) < 0)
 			return -1;
 		/* One that is several is put right once. */
 		if (s->kind == STREAM_FILE && s->regular &&
 		    first_same(io, i) == i &&
-		    recall_file(s, i, log, was->length, r, e) < 0)
+		    recall_file(io, i, log, was->length, r, e) < 0)
 			return -1;
 		/* Where the program writes on if it has this very descriptor. */
 		if (s->kind == STREAM_FILE && s->program >= 0)

@@ -19,6 +19,8 @@
 #include "sckpt/metrics.h"
 #include "sckpt/store.h"
 
+#include "outlog.h"
+
 /* ---- stdio.c: the program's standard descriptors ---------------------- */
 
 enum stream_kind {
@@ -46,7 +48,6 @@ struct std_stream {
 			* first start of the job */
 	int64_t skip; /* input: bytes of it that are still to be skipped */
 	int output; /* number of its output log, -1 none */
-	int64_t copied; /* STREAM_FILE: bytes of the file already in the log */
 };
 
 /* Of output, what came from the program at a dump, and is not on its way yet. */
@@ -56,13 +57,11 @@ struct stdio {
 	int count; /* of streams: TASK_STREAMS for each task */
 	struct std_stream *s;
 	struct later *later; /* of all, in the order in which it is to be said */
-	int *logs; /* output logs of each, -1 */
+	struct outlogs logs; /* one for each stream, open or not */
 	int above; /* the program's ends are such descriptors */
 	bool ordered; /* what several tasks say keeps its order */
 	int turn; /* then: whose words slurmstepd has not all taken; -1 nobody's */
 	unsigned next; /* who is asked next */
-	bool unkept; /* some output could not be kept, and none is from then on; atomic */
-	struct err log_error; /* then: why */
 	bool append;
 	uint32_t job, token;
 	int part; /* of the step: this node's */
@@ -89,7 +88,7 @@ void stdio_pump(struct stdio *io);
  * stdio_pump() and stdio_flush(): it is not waited for. */
 int stdio_settle(struct stdio *io, struct manifest *m, struct err *e);
 /* Makes what was taken durable. Any thread; the program may run again. */
-int stdio_sync(const struct stdio *io, struct err *e);
+int stdio_sync(struct stdio *io, struct err *e);
 /* With every writer killed: hands on what is left, to the end of the pipes,
  * waiting for slurmstepd at most timeout_ms; patient: so long whenever it has taken something. */
 void stdio_flush(struct stdio *io, int timeout_ms, bool patient);

@@ -134,7 +134,7 @@ int output_cut(int log, int64_t length, struct err *e)
 	if (is_whole(log, length, e) < 0)
 		return -1;
 	return ftruncate(log, length) < 0 ?
-		       err_sys(e, "cannot bring back the program's output") :
+		       err_sys(e, "cannot cut the log of the program's output") :
 		       0;
 }
 

@@ -158,6 +158,27 @@ def test_on_demand(cluster, faulty):
     goes_on(job)
 
 
+def test_full_while_a_step_prints(cluster, faulty):
+    """What comes by a pipe is nowhere else: it waits, and is saved when there is room."""
+    script = cluster.script("job.sh", f"srun --checkpoint {SUBJECT}/ender 3600 exit 0\n")
+    job = cluster.submit(script, options="--requeue -e err")
+    assert job.wait_running() == "n1"  # both are idle: the first of them
+    job.wait_output("^line 10$")
+    faulty.set("full")
+    until("a line that cannot be kept", lambda: "write full" in faulty.seen())
+    goes_on(job)
+    store = cluster.inside(job.store("0"))
+    cluster.run("n1", f"umask 077; echo early >{store}/request")
+    cluster.ctl(f"scancel -s URG {job.number}.0")
+    text = refused(cluster)
+    assert FAULTS["full"] in text and "tried again" in text, text
+    faulty.set("none")
+    cluster.run("n1", f"sckpt create {job.number}.0")
+    assert job.verify("0") == ["1-0 whole"]
+    job.preempt()
+    goes_on(job)
+
+
 INJECTED = [
     ("pwrite64:error=EDQUOT", "Disk quota exceeded"),
     ("fsync:error=ENOSPC:when=3+", "No space left on device"),

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the agent does with a program's output at a dump. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,14 +62,15 @@ static void let_go(void)
 	for (int i = 0; i < STREAMS; i++) {
 		close_fd(&io.s[i].inner);
 		close_fd(&io.s[i].outer);
-		close_fd(&io.logs[i]);
+		close_fd(&io.logs.list[i].fd);
+		free(io.logs.list[i].tail);
 		free(io.s[i].buf);
 		free(io.s[i].raw);
 	}
 	for (int i = 0; i < TASKS; i++)
 		close_fd(&readers[i]);
 	free(io.s);
-	free(io.logs);
+	free(io.logs.list);
 }
 
 static size_t written[TASKS]; /* by each task */
@@ -177,7 +180,7 @@ static void expect(int task, size_t size)
 		size_t n;
 
 		if (!next.left) {
-			assert_int_equal(pread(io.logs[0], &next, 8, next.at), 8);
+			assert_int_equal(pread(io.logs.list[0].fd, &next, 8, next.at), 8);
 			next.at += 8;
 		}
 		assert_int_equal(next.stream, task * TASK_STREAMS + 1);
@@ -209,6 +212,37 @@ static void what_is_put_off_keeps_its_order(void **state)
 	}
 	assert_int_equal(got[0], written[0]);
 	assert_int_equal(got[1], written[1]);
+	let_go();
+}
+
+/* What could not be written for a while comes in its order, too. */
+static void an_error_keeps_the_order(void **state)
+{
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = CALL_STEP "1" };
+	size_t sizes[100][TASKS] = { 0 };
+	struct rlimit full, was;
+
+	(void)state;
+	memset(written, 0, sizeof(written));
+	memset(got, 0, sizeof(got));
+	memset(&next, 0, sizeof(next));
+	take(&spec);
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	full = (struct rlimit){ PIECE / 2, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+	for (int i = 0; i < TASKS; i++)
+		write_piece(i);
+	for (int n = 0; n < 100; n++) {
+		stdio_pump(&io);
+		for (int i = 0; i < TASKS; i++)
+			sizes[n][i] = read_some(i);
+	}
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+	settle();
+	for (int n = 0; n < 100; n++)
+		for (int i = 0; i < TASKS; i++)
+			expect(i, sizes[n][i]);
 	let_go();
 }
 
@@ -267,6 +301,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_of_what_is_not_read_is_lost),
 		cmocka_unit_test(what_is_put_off_keeps_its_order),
+		cmocka_unit_test(an_error_keeps_the_order),
 		cmocka_unit_test(the_end_is_waited_for),
 	};
 
