@@ -26,6 +26,7 @@ int outlogs_init(struct outlogs *l, int count, struct err *e)
 static void fail(struct outlogs *l, const struct err *why)
 {
 	l->behind = l->doubt = true;
+	l->failures++;
 	l->why = *why;
 	l->again = clock_ns(CLOCK_MONOTONIC) + AGAIN_NS;
 }
@@ -134,19 +135,49 @@ static int sync_all(const struct outlogs *l, struct err *e)
 	return rc;
 }
 
-/* Not while the other thread does: of the two only one is told of an error. */
+struct early {
+	struct outlogs *logs;
+	unsigned failures; /* until it began */
+};
+
+static void *sync_apart(void *arg)
+{
+	struct early *early = arg;
+	struct outlogs *l = early->logs;
+	struct err e = { "" };
+	int rc = sync_all(l, &e);
+
+	pthread_mutex_lock(&l->lock);
+	if (rc < 0)
+		fail(l, &e);
+	/* After a failure all was written anew. */
+	for (int i = 0; l->failures == early->failures && i < l->count; i++)
+		is_safe(&l->list[i], l->list[i].early);
+	l->syncing = false;
+	pthread_cond_broadcast(&l->synced);
+	pthread_mutex_unlock(&l->lock);
+	free(early);
+	return NULL;
+}
+
+/* One after the other: of two only one is told of an error. Not here: a store may take its time, and
+ * the step is listened to meanwhile. */
 static void sync_early(struct outlogs *l)
 {
-	struct err e = { "" };
+	struct early *early;
+	pthread_t thread;
 
-	if (l->behind || l->syncing || held(l) < OUTLOG_HELD)
+	if (l->behind || l->syncing || held(l) < OUTLOG_HELD || !(early = malloc(sizeof(*early))))
 		return;
-	if (sync_all(l, &e) < 0) {
-		fail(l, &e);
+	*early = (struct early){ l, l->failures };
+	for (int i = 0; i < l->count; i++)
+		l->list[i].early = l->list[i].safe + (int64_t)l->list[i].held;
+	if (pthread_create(&thread, NULL, sync_apart, early)) {
+		free(early);
 		return;
 	}
-	for (int i = 0; i < l->count; i++)
-		is_safe(&l->list[i], l->list[i].safe + (int64_t)l->list[i].held);
+	pthread_detach(thread);
+	l->syncing = true;
 }
 
 static void add(struct outlogs *l, struct outlog *log, const void *data, size_t size)
@@ -207,6 +238,8 @@ int outlogs_sync(struct outlogs *l, struct err *e)
 	int rc;
 
 	pthread_mutex_lock(&l->lock);
+	while (l->syncing)
+		pthread_cond_wait(&l->synced, &l->lock);
 	l->syncing = true;
 	pthread_mutex_unlock(&l->lock);
 	rc = sync_all(l, &why);
@@ -220,7 +253,7 @@ int outlogs_sync(struct outlogs *l, struct err *e)
 		l->list[i].copied = l->list[i].taken;
 	}
 	l->syncing = false;
-	pthread_cond_signal(&l->synced);
+	pthread_cond_broadcast(&l->synced);
 	pthread_mutex_unlock(&l->lock);
 	return rc;
 }

@@ -11,7 +11,7 @@
 
 #include "sckpt/base.h"
 
-/* More than that is made durable without a dump: the memory is the job's. */
+/* More than that is made durable without a dump, by a thread: the memory is the job's. */
 #define OUTLOG_HELD (8 << 20)
 /* With a store that takes nothing, so much waits for it. */
 #define OUTLOG_MOST (64 << 20)
@@ -21,6 +21,7 @@ struct outlog {
 	int64_t safe; /* so many bytes of it are known to be on the disk … */
 	int64_t copied; /* … and are what so many bytes of a file left in it */
 	int64_t settled, taken; /* the same as of the last outlogs_settle() */
+	int64_t early; /* what the thread makes durable */
 	char *tail; /* what came by a pipe, behind `safe` */
 	size_t held, room; /* its bytes; of memory */
 };
@@ -30,7 +31,8 @@ struct outlogs {
 	struct outlog *list;
 	pthread_mutex_t lock; /* of all below, and of tails: outlogs_sync() is another thread's */
 	pthread_cond_t synced;
-	bool syncing;
+	bool syncing; /* outlogs_sync(), or the thread */
+	unsigned failures;
 	bool behind; /* a write or fsync failed: the tails are to be written again */
 	bool doubt; /* one did since the last outlogs_settle() */
 	bool lost; /* too much waited: it cannot be made good any more */

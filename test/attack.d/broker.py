@@ -336,17 +336,43 @@ time.sleep(600)
 """
 
 
-@attack("NET_ADMIN, in memory that threads have in common of which some have given it up")
+@attack("NET_ADMIN, in memory that threads have in common of which some have given it up, in a process of any number")
 def mates(c):
     c.conf("elevate=tcp\n")
     (c.home("user1") / "connected.py").write_text(CONNECTED)
-    job = c.saved("user1", wrap="exec python3 connected.py", ready="^connected$")
-    # It has to be seen before, and with the program's threads.
-    said = watched_restores(c, job, "mates.py", lambda said: any(x.endswith(" open") for x in said) and
-                            any(int(x.split()[0], 16) & 1 << 12 for x in said))
-    must_not(any(int(x.split()[0], 16) & USEFUL for x in said if x.endswith(" open")),
-             f"with threads that the user may write to, the first one has {said}")
+    job = c.saved("user1", wrap="echo 899 >/proc/sys/kernel/ns_last_pid; python3 connected.py & exec python3 connected.py",
+                  ready="^connected\nconnected$")
+    # It has to be seen before.
+    said = watched_restores(c, job, "mates.py", lambda said: any(int(x.split()[0], 16) & 1 << 12 for x in said))
+    must_not(any(int(x.split()[0], 16) & USEFUL for x in said if not x.endswith(" closed")),
+             f"with the program's name, or threads that the user may write to, the first one has {said}")
     return f"it is gone before: {said}"
+
+
+# With a sequence of its own, where another process may write to.
+SEQUENCE = """import ctypes, mmap, os, socket, time
+f = open("area", "w+b")
+f.truncate(4096)
+m = mmap.mmap(f.fileno(), 4096)
+at = ctypes.addressof(ctypes.c_char.from_buffer(m))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.syscall(334, ctypes.c_void_p(at), 32, 0, 0x53053053):
+    raise OSError(ctypes.get_errno(), "rseq")
+s = socket.create_server(("127.0.0.1", 0))
+pair = socket.create_connection(s.getsockname()), s.accept()[0]
+print("registered", flush=True)
+time.sleep(600)
+"""
+
+
+@attack("where a thread goes on that was interrupted, said to the kernel in a file that others write to (rseq)")
+def sequences(c):
+    c.conf("elevate=tcp\n")
+    (c.home("user1") / "sequence.py").write_text(SEQUENCE)
+    job = c.saved("user1", wrap="GLIBC_TUNABLES=glibc.pthread.rseq=0 exec python3 sequence.py", ready="^registered$")
+    said = restarts(c, job)
+    assert "restartable sequences in memory that others could write to" in said, said
+    return said
 
 
 # Whose first process is not alone.

@@ -63,16 +63,16 @@ def test_step_takes_longer_than_its_script_waits(cluster):
     script = cluster.script(
         "job.sh", "srun bash -c 'echo begun >>started; for i in $(seq 150); do echo line $i; "
         "sleep 0.1; done'\necho the end $?\n")
-    with cluster.kill_wait(20):
+    with cluster.kill_wait(30):
         job = cluster.submit(script, options="--requeue --checkpoint -w n1")
         job.wait_output("^line 10$")
         meta = f"/home/user1/.sckpt/test/{job.number}/srun-1/1-0.meta"
-        # 17.5 of the 20 s are the dump's, and the script waits for 11.7.
-        with injected(cluster, job, "fsync:delay_enter=14000000:when=1", f"-P {meta}", "srun-1"):
+        # 27.5 of the 30 s are the dump's, and the script waits for 18.3.
+        with injected(cluster, job, "fsync:delay_enter=24000000:when=1", f"-P {meta}", "srun-1"):
             cluster.ctl(f"scontrol requeue {job.number}")
-            until("the script's checkpoint", lambda: job.generations() == [1], 30)
+            until("the script's checkpoint", lambda: job.generations() == [1])
             assert job.generations("srun-1") == []
-            until("the step's", lambda: job.generations("srun-1") == [1], 10)
+            until("the step's", lambda: job.generations("srun-1") == [1])
     assert job.wait_end() == ["COMPLETED"]
     assert job.text().splitlines() == [f"line {i}" for i in range(1, 151)] + ["the end 0"]
     assert (cluster.home() / "started").read_text() == "begun\n"

@@ -165,6 +165,37 @@ static void capabilities(void **state)
 	assert_int_equal(creds_look(image, size, &e), -1);
 }
 
+static void sequences(void **state)
+{
+	/* A thread's area at 0x20, given twice, in two messages of one field. */
+	const uint8_t core[] = { 1, 2, 3, 4, 5, 6, 7, 8, 18, 0, 0, 0, 8, 1,
+				 5 << 3 | 2, 7, 15 << 3 | 2, 5, 1 << 3, 0x20, 2 << 3, 32, 8 << 3,
+				 5 << 3 | 2, 5, 15 << 3 | 2, 3, 8, 0x40, 0 };
+	/* Processes 7, of threads 7 and 8, and 9. */
+	const uint8_t tree[] = { 1, 2, 3, 4, 5, 6, 7, 8, 6, 0, 0, 0, 8, 7, 5 << 3, 7, 5 << 3, 8,
+				 5, 0, 0, 0, 8, 9, 5 << 3 | 2, 1, 9 };
+	struct numbers n = { .count = 0 };
+
+	(void)state;
+	assert_int_equal(rseq_areas(core, 12, &n), -1);
+	assert_int_equal(rseq_areas(core, 7, &n), -1);
+	assert_int_equal(n.count, 0);
+	assert_int_equal(rseq_threads(tree, sizeof(tree), 7, &n), 0);
+	assert_int_equal(n.count, 2);
+	assert_int_equal(n.list[1], 8);
+	free(n.list);
+	n = (struct numbers){ .count = 0 };
+	assert_int_equal(rseq_threads(tree, sizeof(tree), 9, &n), 0);
+	assert_int_equal(n.count, 1);
+	assert_int_equal(n.list[0], 9);
+	free(n.list);
+	n = (struct numbers){ .count = 0 };
+	/* Not there; cut off. */
+	assert_int_equal(rseq_threads(tree, sizeof(tree), 8, &n), -1);
+	assert_int_equal(rseq_threads(tree, sizeof(tree) - 1, 9, &n), -1);
+	free(n.list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +203,7 @@ int main(void)
 		cmocka_unit_test(nothing_else),
 		cmocka_unit_test(requests),
 		cmocka_unit_test(capabilities),
+		cmocka_unit_test(sequences),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

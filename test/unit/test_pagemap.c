@@ -260,6 +260,50 @@ static void finds_the_vdso(void **state)
 	assert_int_equal(vdso(back, 1, &at, &size), -1);
 }
 
+/* Of a private mapping at 10 to 20, one that is shared at 20 to 30, and pages of both. */
+static int place(uint64_t address, size_t bytes, uint64_t *at)
+{
+	static const struct entry n[] = { { 9, 3 }, { 14, 2 }, { 25, 1 }, { 0, 0 } };
+	const uint32_t magic[2] = { 0x54564319, 0x57492820 };
+	struct bytes mm = { NULL, 0, 0 }, m = { NULL, 0, 0 }, map = make_map(n, true, PRESENT);
+	uint32_t pages = 0;
+	int rc;
+
+	put(&m, 1, 0x1000);
+	put_mapping(&m, 10, 20, MAP_PRIVATE | MAP_ANONYMOUS, ANON);
+	put_mapping(&m, 20, 30, MAP_SHARED | MAP_ANONYMOUS, 1 | 1 << 8);
+	bytes_add(&mm, magic, sizeof(magic), NULL);
+	put_message(&mm, &m);
+	rc = image_place(mm.data, mm.size, map.data, map.size, address, bytes, &pages, at);
+	if (rc == 1)
+		assert_int_equal(pages, 7);
+	free(mm.data);
+	free(map.data);
+	return rc;
+}
+
+static void finds_a_place(void **state)
+{
+	const uint64_t unit = UNIT * PAGE;
+	uint64_t at = 0;
+
+	(void)state;
+	assert_int_equal(place(10 * unit + 40, 8, &at), 1);
+	assert_int_equal(at, unit + 40);
+	assert_int_equal(place(15 * unit + 8, 8, &at), 1);
+	assert_int_equal(at, 4 * unit + 8);
+	/* No page of it. */
+	assert_int_equal(place(13 * unit, 8, &at), 0);
+	/* Nobody's, in part, or others', too. */
+	assert_int_equal(place(9 * unit, 8, &at), -2);
+	assert_int_equal(place(10 * unit - 4, 8, &at), -2);
+	assert_int_equal(place(20 * unit - 4, 8, &at), -2);
+	assert_int_equal(place(25 * unit, 8, &at), -2);
+	assert_int_equal(place(UINT64_MAX - 3, 8, &at), -2);
+	/* On two pages. */
+	assert_int_equal(place(10 * unit + PAGE - 4, 8, &at), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +311,7 @@ int main(void)
 		cmocka_unit_test(short_runs_stay),
 		cmocka_unit_test(joins_what_follows),
 		cmocka_unit_test(finds_the_vdso),
+		cmocka_unit_test(finds_a_place),
 		cmocka_unit_test(lets_alone_what_it_does_not_know),
 	};
 
