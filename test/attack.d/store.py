@@ -571,7 +571,7 @@ def fuse_hangs(c):
             # As Ctrl-C does, to all that the terminal has in the foreground, when that waits for the
             # answer. A shell's own child in the background is deaf to it.
             done = c.run("n1", f"env --default-signal=INT setsid sckpt {what} </dev/null >/dev/null 2>/tmp/said & p=$!; "
-                         "for i in $(seq 300); do grep -qs request_wait_answer /proc/$(pgrep -P $p)/wchan && break; sleep 0.1; done; "
+                         "for i in $(seq 300); do grep -qsx \"[a-z]* hang $(pgrep -P $p)\" /home/user1/state/seen && break; sleep 0.1; done; "
                          "[ $i -lt 300 ] || echo not there; kill -INT -$p; "
                          "for i in $(seq 300); do case $(ps -o s= -p $p) in ''|Z) cat /tmp/said; exit;; esac; sleep 0.1; done; "
                          "grep State: /proc/$p/status; cat /proc/$p/wchan; echo", user="root", check=False)

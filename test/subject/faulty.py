@@ -10,7 +10,7 @@ and fails as the file STATE/fault says:
     readonly   whatever changes something gives EROFS
     hang       nothing is answered until STATE/fault says something else
 
-What it refused or held is noted in STATE/seen. Ends when DIR is unmounted. It speaks the
+What it refused or held, and for which process, is noted in STATE/seen. Ends when DIR is unmounted. It speaks the
 kernel's own protocol (linux/fuse.h) and needs nothing but python3 and root."""
 import ctypes
 import errno
@@ -203,7 +203,7 @@ class FileSystem:
             return errno.ENOSYS, b""
         fault = self.fault()
         if fault == "hang":
-            self.note(name, fault)
+            self.note(name, f"{fault} {self.pid}")
             while (fault := self.fault()) == "hang":
                 time.sleep(0.05)
         number, which = FAULTS.get(fault, (0, ()))
@@ -224,7 +224,7 @@ class FileSystem:
                 if e.errno in (errno.EINTR, errno.ENOENT):
                     continue
                 return  # unmounted
-            _, opcode, unique, node, uid, gid = struct.unpack_from("<2I2Q2I", request)
+            _, opcode, unique, node, uid, gid, self.pid = struct.unpack_from("<2I2Q3I", request)
             data = request[40:]
             if opcode == FORGET:
                 self.forget(node, *struct.unpack_from("<Q", data))
