@@ -423,8 +423,11 @@ def test_who_restored_programs_are(cluster, conf, program, word, count):
     facts = r"^(CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Uid):\s*(.*)$"
     right = {"NoNewPrivs": ["1"], "Uid": ["1001"] * 4}
     for pid in pids:
-        status = cluster.run(job.node, f"cat /proc/{pid}/task/*/status", user="root").stdout
-        for name, value in re.findall(facts, status, re.M):
+        # Some of its threads end meanwhile.
+        status = cluster.run(job.node, f"cat /proc/{pid}/task/*/status 2>/dev/null; true", user="root").stdout
+        found = re.findall(facts, status, re.M)
+        assert found
+        for name, value in found:
             assert value.split() == right.get(name, ["0000010000000000"]), (name, value)
         assert cluster.run(job.node, f"cat /proc/{pid}/cgroup", user="root").stdout == agent
     # All that is in the step, sckpt's own, too; which may have none.
