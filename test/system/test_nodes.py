@@ -207,7 +207,7 @@ def test_crash(cluster):
     """Of the second node, between checkpoints: from the last set, output exact."""
     cluster.conf("overhead=100\n")
     job = submit(cluster, "srun -N2 -n4 --checkpoint=every=3s "
-                 f"{RANK.format(150, 'exit 0')}\n")
+                 f"{RANK.format(MANY, 'exit 0')}\n")
     until("a set", lambda: order(job, "0").get("word") == 8)
     job.wait_output("^3 line 30$")
     node = cluster.ctl(f"scontrol show hostnames {job.wait_running()}").stdout.split()[1]
@@ -223,7 +223,7 @@ def test_crash(cluster):
         sh(COMMAND, "boot", node, check=False)
         cluster.ctl(f"scontrol update NodeName={node} State=RESUME", user="root", check=False)
     for rank in range(4):
-        assert lines(job.text(), rank) == expect(rank, 150)
+        assert lines(job.text(), rank) == expect(rank, MANY)
 
 
 def test_another_shape(cluster):
