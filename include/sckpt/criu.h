@@ -83,6 +83,15 @@ int hook_listen(const char *path, struct err *e);
  */
 int hook_accept(int listener, pid_t criu, char *action, size_t size);
 
+/* ---- repair mode of connections at a dump of the broker's (in_sockopt.c, broker/repair.c) --------- */
+
+/*
+ * A datagram socket with this name, beside the broker's hook. A request is a byte, 1 for on and 0
+ * for off, and two descriptors: the connection, and a socket that the answer, a byte, comes by.
+ */
+#define REPAIR_NAME "repair.sock"
+enum { REPAIR_DONE, REPAIR_REFUSED, REPAIR_NOT_OURS /* it is none of the tree's */ };
+
 /* ---- one that runs (watch.c) ----------------------------------------------------- */
 
 struct criu_watch {

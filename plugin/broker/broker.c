@@ -51,6 +51,7 @@ static void drop_dir(struct broker *b)
 		unlinkat(b->images, "streamer-capture.sock", 0);
 		unlinkat(b->images, "streamer-serve.sock", 0);
 		unlinkat(b->images, HOOK_NAME, 0);
+		unlinkat(b->images, REPAIR_NAME, 0);
 	}
 	close_fd(&b->images);
 	rmdir(b->dir);

@@ -81,6 +81,28 @@ int look_at_groups(struct err *e);
 /* At a restore: timers_start() for the tree. */
 int start_timers(struct err *e);
 
+/* Inodes of all sockets that the tree holds; malloc'ed. */
+int look_for_sockets(unsigned long **list, size_t *count, struct err *e);
+
+/* ---- repair.c: repair mode of connections, at a dump ------------------------------------ */
+
+struct repaired;
+struct repairs {
+	int sock; /* readable when criu asks; -1: it is not heard */
+	struct repaired *list; /* those in repair mode */
+	size_t count, room;
+	unsigned long *ours; /* inodes */
+	size_t our_count;
+};
+
+/* dir: where criu's hook asks, too. */
+int repairs_begin(struct repairs *r, int dir, struct err *e);
+/* One request, which has to be this criu's. */
+void repairs_hear(struct repairs *r, pid_t criu);
+/* What is in repair mode still is not any more, and criu is heard no more. broken: connections are
+ * broken without a word to the other end, which is gone. */
+void repairs_end(struct repairs *r, bool broken);
+
 /* ---- statement.c: what the broker vouches for ----------------------------------------- */
 
 #define STATEMENT_MAX (64 << 20)

@@ -120,7 +120,9 @@ int become_user(const struct broker *b, int needs, struct err *e)
 	if (needs & ELEVATE_SECCOMP)
 		caps[n++] = CAP_SYS_ADMIN; /* PTRACE_O_SUSPEND_SECCOMP, kernel/ptrace.c */
 	if (needs & ELEVATE_TCP)
-		caps[n++] = CAP_NET_ADMIN; /* TCP_REPAIR, net/ipv4/tcp.c */
+		/* TCP_REPAIR, net/ipv4/tcp.c, at a restore. At a dump it makes no use of that (repair.c), and
+		 * has it so that nothing with CRIU_MARK alone may trace it, and have its images sealed. */
+		caps[n++] = CAP_NET_ADMIN;
 	if (needs & ELEVATE_PTRACE)
 		caps[n++] = CAP_SYS_PTRACE; /* security/yama/yama_lsm.c */
 	if (agent_groups(&groups, &count, &gid, e) < 0)

@@ -464,6 +464,21 @@ int look_at_tree(const struct broker *b, const uint8_t vdso[32], int *needs, str
 	return rc;
 }
 
+int look_for_sockets(unsigned long **list, size_t *count, struct err *e)
+{
+	struct look l = { .b = NULL };
+	int rc = read_processes(&l, e);
+
+	for (size_t i = 0; rc == 0 && i < l.count; i++)
+		if (l.list[i].ours)
+			rc = look_at_sockets(&l, &l.list[i], e);
+	free(l.list);
+	free(*list);
+	*list = l.sockets;
+	*count = l.socket_count;
+	return rc;
+}
+
 int look_at_groups(struct err *e)
 {
 	cleanup_free char *agents = NULL, *roots = NULL;

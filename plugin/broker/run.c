@@ -29,6 +29,7 @@ struct runner {
 	int needs;
 	uint8_t vdso[32]; /* dump: digest of this kernel's */
 	struct criu_watch criu;
+	struct repairs repairs;
 	bool vouched; /* dump: the agent has the seal */
 };
 
@@ -291,14 +292,17 @@ static int serve(struct runner *r, struct err *e)
 	while (!r->criu.ended) {
 		struct pollfd p[] = { { r->hook, POLLIN, 0 },
 				      { r->criu.signals, POLLIN, 0 },
-				      { r->keeper, POLLIN, 0 } };
+				      { r->keeper, POLLIN, 0 },
+				      { r->repairs.sock, POLLIN, 0 } };
 
-		if (poll(p, 3, -1) < 0 && errno != EINTR)
+		if (poll(p, 4, -1) < 0 && errno != EINTR)
 			return err_sys(e, "cannot wait for criu");
 		if (p[1].revents && criu_watch_look(&r->criu, e) < 0)
 			return -1;
 		if (!r->criu.ended && p[2].revents && take_from_keeper(r, e) < 0)
 			return -1;
+		if (!r->criu.ended && p[3].revents)
+			repairs_hear(&r->repairs, r->criu.pid);
 		if (p[0].revents && answer_hook(r, e) < 0)
 			return -1;
 	}
@@ -311,13 +315,17 @@ static int serve(struct runner *r, struct err *e)
 /* ---- the request ---------------------------------------------------------------------------- */
 
 /* Where nobody but criu and what it makes gets to. */
-static int listen_for_hook(struct runner *r, struct err *e)
+static int listen_for_hook(struct runner *r, bool restore, struct err *e)
 {
 	char path[64];
 	mode_t mask = umask(0);
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/" HOOK_NAME, r->b->images);
 	r->hook = hook_listen(path, e);
+	/* A restore is of sockets that nobody else has yet: there criu does it (criu/in_sockopt.c). */
+	if (r->hook >= 0 && !restore && (r->b->allowed & ELEVATE_TCP) &&
+	    repairs_begin(&r->repairs, r->b->images, e) < 0)
+		close_fd(&r->hook);
 	umask(mask);
 	return r->hook < 0 ? -1 : 0;
 }
@@ -343,12 +351,12 @@ static int begin(struct runner *r, int *fds, bool *elsewhere, struct err *e)
 void run(const struct broker *b, struct broker_message *request, int *fds, int count,
 	 int keeper)
 {
-	struct runner r = { .b = b, .keeper = keeper, .hook = -1 };
+	struct runner r = { .b = b, .keeper = keeper, .hook = -1, .repairs = { .sock = -1 } };
 	struct err e = { "" };
 	bool elsewhere = false;
 	int rc;
 
-	if (listen_for_hook(&r, &e) < 0 || files_as_user(b, &e) < 0 || asked_take(request, fds, count, &r.run, &e) < 0 ||
+	if (listen_for_hook(&r, request->word == BROKER_RESTORE, &e) < 0 || files_as_user(b, &e) < 0 || asked_take(request, fds, count, &r.run, &e) < 0 ||
 	    begin(&r, fds, &elsewhere, &e) < 0) {
 		say("%s refused: %s", r.run.restore ? "a restore is" : "a dump is", e.text);
 		tell(&r, BROKER_REFUSED, elsewhere, e.text, &e);
@@ -357,6 +365,8 @@ void run(const struct broker *b, struct broker_message *request, int *fds, int c
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	rc = serve(&r, &e);
+	/* Before criu lets the tree go on, where it waits for this; and whatever it did. */
+	repairs_end(&r.repairs, r.run.end && r.criu.ended && r.criu.status == 0);
 	if (rc < 0) {
 		close_fd(&r.keeper);
 		close_fd(&r.hook);

@@ -375,6 +375,128 @@ def sequences(c):
     return said
 
 
+# The last of them is given away.
+GIVEN = CONNECTED.replace("range(200)", "range(300)").replace("print(", """
+out = socket.socket(socket.AF_UNIX)
+out.connect("thief.sock")
+socket.send_fds(out, [b"x"], [pairs[0][0].fileno()])
+out.close()
+print(""", 1)
+SERVICE = """import os, socket, sys, threading
+threading.Thread(target=lambda: sys.stdin.read() or os._exit(0), daemon=True).start()
+s = socket.create_server(("127.0.0.1", 23458))
+print("listening", flush=True)
+while True:
+    s.accept()[0].send(b"service")
+"""
+CLIENT = """import socket
+for _ in range(20):
+    try:
+        c = socket.create_connection(("127.0.0.1", 23458), 1)
+        c.settimeout(1)
+        print(c.recv(16).decode())
+    except OSError as e:
+        print("stolen", e)
+"""
+
+
+@contextlib.contextmanager
+def running(user, *command):
+    """With its first line read."""
+    p = subprocess.Popen([COMMAND, "run", NODE, "--user", user, "--", *command], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, text=True)
+    try:
+        assert p.stdout.readline() in ("ready\n", "listening\n")
+        yield p
+    finally:
+        # With which they end.
+        p.stdin.close()
+        p.wait(20)
+
+
+def thief(c, mode):
+    """What it says, and what clients of the other user's service get, and how the dump ended."""
+    c.conf("elevate=tcp\n")
+    (c.home("user1") / "given.py").write_text(GIVEN)
+    (c.home("user1") / "thief.sock").unlink(missing_ok=True)
+    with running("user2", "python3", "-c", SERVICE), running(
+            "user1", "python3", f"{INSIDE}/thief.py", "thief.sock", "23458", mode) as p:
+        job = c.submit("--wrap", "exec python3 given.py", options=f"--requeue --checkpoint -w {NODE} -e err")
+        job.wait_output("^connected$")
+        done = c.run(NODE, f"sckpt create {job.number}", check=False)
+        said = []
+        while not said or said[-1] != "tried":
+            said.append(p.stdout.readline().strip())
+            assert said[-1], said
+        got = c.run(NODE, f"python3 -c '{CLIENT}'", user="user2").stdout.split("\n")[:-1]
+        said.append(p.stdout.readline().strip())
+        job.cancel()
+        job.wait_end()
+    must_not("listens" in said, f"it took the port of another user's service: {said}, clients have {collections.Counter(got)}")
+    must_not(set(got) != {"service"}, f"clients of another user's service have {collections.Counter(got)}")
+    must_not("repair mode 1" in said, f"the user has a socket in repair mode: {said}")
+    return said, done
+
+
+@attack("a connection that is being dumped, in repair mode, made a listener on another user's port by a process outside of the step")
+def repair(c):
+    said, done = thief(c, "steal")
+    assert "Address already in use" in " ".join(said), said
+    return f"the port is taken for it as for others: {said}; {done.stderr.strip()[-150:]}"
+
+
+@attack("the same with criu killed, so that nobody would take it out of repair mode")
+def unrepaired(c):
+    said, _ = thief(c, "kill")
+    assert "killed" in said, said
+    return f"root's runner has done that: {said}"
+
+
+MARKED = """import ctypes, os, socket, sys, threading, time
+def own():
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.setsockopt(*WHAT)
+    return u
+def child(end):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x50000000):
+        os._exit(1)
+    u = own()
+    socket.send_fds(end, [b"x"], [u.fileno()])
+    os._exit(0)
+WHAT = (socket.SOL_SOCKET, getattr(socket, sys.argv[1], 36), 0x29a)
+s = socket.create_server(("127.0.0.1", 0))
+a = socket.create_connection(s.getsockname()); b, _ = s.accept()
+pair = socket.socketpair()
+pid = os.fork()
+if not pid:
+    child(pair[1])
+u = socket.socket(fileno=socket.recv_fds(pair[0], 1, 1)[1][0])
+os.waitpid(pid, 0)
+for x in pair:
+    x.close()
+while True:
+    print("has", u.getsockopt(*WHAT[:2]), flush=True)
+    time.sleep(0.2)
+"""
+
+
+@attack("a socket with SO_MARK or SO_PRIORITY of a network namespace of the user's own, in the node's by a restore")
+def marked(c):
+    c.conf("elevate=tcp\n")
+    (c.home("user1") / "marked.py").write_text(MARKED)
+    how = []
+    for name in ("SO_MARK", "SO_PRIORITY"):
+        job = c.saved("user1", wrap=f"exec python3 marked.py {name}", ready="^has 666$")
+        new = Job(c, restart(c, job), "user1", c.home("user1"))
+        said = until("the restore, or why not", lambda: "cannot go on" in new.text() and new.text() or  # noqa: B023
+                     c.restored(new.number) and "restored")  # noqa: B023
+        new.cancel()
+        must_not(said == "restored", f"it has {name} in the node's network namespace")
+        how.append(next(x for x in said.splitlines() if "cannot go on" in x))
+    return f"{how[0][:200]}; {how[1][-120:]}"
+
+
 # Whose first process is not alone.
 FAMILY = f"{SANDBOX} 600 >/dev/null & {SANDBOX} 600 >/dev/null & exec {SANDBOX} 600"
 

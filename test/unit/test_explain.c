@@ -81,6 +81,8 @@ static const struct {
 	  "the name of the unix socket /tmp/s, which" },
 	{ "unix: Can't bind id 0x1 ino 77 addr /tmp/d/s: No such file or directory",
 	  "the directory of the unix socket /tmp/d/s, which" },
+	{ "sockets: Can't set 1:36 (len 4): Operation not permitted", "a mark (SO_MARK)" },
+	{ "sockets: Can't set 1:12 (len 4): Operation not permitted", "a priority (SO_PRIORITY)" },
 	{ "Unable to drop capability 24: -1", "bounding set of capabilities" },
 	{ "cpu: CPU instruction capabilities do not match run time",
 	  "lacks instructions" },
