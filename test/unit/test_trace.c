@@ -375,14 +375,21 @@ static void root_is_traced_before(void)
 static void one_is_not_ours(void)
 {
 	struct tree t;
+	int ready[2];
+	char byte;
 	pid_t pid;
 
 	make(&t);
-	if ((pid = fork()) == 0) {
+	if (pipe2(ready, O_CLOEXEC) || (pid = fork()) < 0)
+		_exit(19);
+	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		pause();
+		if (write(ready[1], "", 1) == 1)
+			pause();
 		_exit(0);
 	}
+	if (read(ready[0], &byte, 1) != 1)
+		_exit(20);
 	attach(t.root);
 	attach(pid);
 }
