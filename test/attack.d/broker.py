@@ -290,7 +290,7 @@ def watched(c, program, *words, user="root"):
 def watched_restores(c, job, program, enough):
     """What it says until that is enough: what it looks for is there for some ms, and a look may
     miss that."""
-    for _ in range(10):
+    for _ in range(30):
         with watched(c, program) as said:
             new = Job(c, restart(c, job), "user1", c.home("user1"))
             # Or it hangs, where it has been led astray.
