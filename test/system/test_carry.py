@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """carry=DIR: a node's own directory travels whole, what is closed in it too."""
 from conftest import until
-from test_local import vacate
 from test_refusals import held
 
 SUBJECT = "/shared/subject"
@@ -80,7 +79,7 @@ def test_what_is_there(cluster):
     fails leaves all as it was."""
     job = start(cluster, 1, "-w n1")
     there = f"/tmp/carry-{job.number}"
-    vacate(cluster, job, "n2")
+    job.vacate("n2")
 
     def refused(sentence):
         cluster.ctl(f"scontrol release {job.number}")

@@ -18,6 +18,10 @@ def look(pid):
     # The newborn root, which the runner traces, and has give them up before it is let go.
     if inside[-1] == 1000 and fields["TracerPid"].strip() != "0":
         return
+    # Criu's own child that asks: it is as much out of reach as criu.
+    parent = watching.status(f"/proc/{fields['PPid'].strip()}")
+    if inside[-1] > 1000 and int(parent["NSpid"].split()[-1]) < 1000:
+        return
     if len(inside) > 1 and inside[-1] >= 1000 and caps & ~OURS:
         seen.add(caps)
 
