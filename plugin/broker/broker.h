@@ -132,6 +132,8 @@ bool statement_name_good(const char *name);
 
 /* ---- creds.c: what an image would make of its process ------------------------------- */
 
+/* Bytes: two words, before an image's first message. */
+#define MAGICS 8
 /* A core-*.img: -1 when its process would have more capabilities than ALLOWED_CAPS. Pure. */
 int creds_look(const uint8_t *image, size_t size, struct err *e);
 
@@ -141,6 +143,7 @@ struct numbers {
 	uint64_t *list;
 	size_t count;
 };
+int numbers_add(struct numbers *n, uint64_t value);
 /* core-*.img: addresses of a thread's areas for rseq(2). */
 int rseq_areas(const uint8_t *core, size_t size, struct numbers *areas);
 /* pstree.img: the threads of a process, which core-*.img are of. */

@@ -9,7 +9,6 @@
 #include "broker.h"
 
 #define COMMON_MAGIC 0x54564319 /* criu/include/magic.h, IMG_COMMON_MAGIC */
-#define MAGICS 8 /* that one, and the kind's */
 
 /* images/core.proto, creds.proto: numbers of fields */
 enum { CORE_THREAD = 5, THREAD_CREDS = 10, CREDS_INH = 9, CREDS_PRM, CREDS_EFF, CREDS_AMB = 19 };

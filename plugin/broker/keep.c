@@ -56,7 +56,7 @@ struct kept {
 	size_t held, sent; /* of pages: bytes in there */
 	int from; /* restore, of pages with something in them that is believed: a pipe of the agent's */
 	struct vdso vdso;
-	uint32_t pages; /* then: the N of pages-N.img */
+	struct numbers sequences; /* then: where in there are such */
 };
 
 struct keeper {
@@ -70,6 +70,7 @@ struct keeper {
 	struct sequence *sequences;
 	size_t sequence_count;
 	uint8_t *tree; /* pstree.img */
+	size_t tree_size;
 };
 
 static int new_handle(struct keeper *k, size_t image, struct err *e)
@@ -413,6 +414,17 @@ static int fetch_good(const struct keeper *k, const struct stated *s, uint8_t **
 		       err_set(e, "%s is not what was sealed: it was changed", s->name);
 }
 
+static int fetch_named(const struct keeper *k, const char *name, uint8_t **data, size_t *size,
+		       struct err *e)
+{
+	size_t i = find_stated(k, name);
+
+	if (i == k->s.count)
+		return err_set(e, "%s is missing", name);
+	*size = k->s.list[i].size;
+	return fetch_good(k, &k->s.list[i], data, e);
+}
+
 static int add_sequence(struct keeper *k, const struct memory *m, uint64_t area, struct err *e)
 {
 	struct sequence at, *more;
@@ -442,15 +454,13 @@ static int note_sequences(struct keeper *k, const struct memory *m, uint64_t tid
 	struct numbers areas = { .count = 0 };
 	cleanup_free uint8_t *core = NULL;
 	char name[STATEMENT_NAME];
+	size_t size;
 	int rc = 0;
-	size_t i;
 
 	snprintf(name, sizeof(name), "core-%ju.img", (uintmax_t)tid);
-	if ((i = find_stated(k, name)) == k->s.count)
-		return err_set(e, "%s is missing", name);
-	if (fetch_good(k, &k->s.list[i], &core, e) < 0)
+	if (fetch_named(k, name, &core, &size, e) < 0)
 		return -1;
-	if (rseq_areas(core, k->s.list[i].size, &areas) < 0)
+	if (rseq_areas(core, size, &areas) < 0)
 		rc = err_set(e, "%s is not understood", name);
 	for (size_t n = 0; rc == 0 && n < areas.count; n++)
 		rc = add_sequence(k, m, areas.list[n], e);
@@ -461,15 +471,12 @@ static int note_sequences(struct keeper *k, const struct memory *m, uint64_t tid
 static int note_threads(struct keeper *k, const struct memory *m, struct err *e)
 {
 	struct numbers tids = { .count = 0 };
-	size_t i = find_stated(k, "pstree.img");
 	int rc = 0;
 
-	if (i == k->s.count)
-		return err_set(e, "pstree.img is missing");
 	/* Once for all processes. */
-	if (!k->tree && fetch_good(k, &k->s.list[i], &k->tree, e) < 0)
+	if (!k->tree && fetch_named(k, "pstree.img", &k->tree, &k->tree_size, e) < 0)
 		return -1;
-	if (rseq_threads(k->tree, k->s.list[i].size, m->pid, &tids) < 0)
+	if (rseq_threads(k->tree, k->tree_size, m->pid, &tids) < 0)
 		rc = err_set(e, "pstree.img is not understood");
 	for (size_t n = 0; rc == 0 && n < tids.count; n++)
 		rc = note_sequences(k, m, tids.list[n], e);
@@ -499,18 +506,14 @@ static int note_memory(struct keeper *k, const struct stated *map, const uint8_t
 	struct memory m = { .map = data, .map_size = map->size };
 	cleanup_free uint8_t *mm = NULL;
 	char name[STATEMENT_NAME + 4];
-	size_t i;
 
 	/* Memory that is shared has no mappings of its own. */
 	if (!strncmp(map->name, "pagemap-shmem-", 14))
 		return 0;
 	snprintf(name, sizeof(name), "mm-%s", map->name + strlen("pagemap-"));
-	if ((i = find_stated(k, name)) == k->s.count)
-		return err_set(e, "%s is missing", name);
-	if (fetch_good(k, &k->s.list[i], &mm, e) < 0)
+	if (fetch_named(k, name, &mm, &m.mm_size, e) < 0)
 		return -1;
 	m.mm = mm;
-	m.mm_size = k->s.list[i].size;
 	m.pid = (uint32_t)strtoul(map->name + strlen("pagemap-"), NULL, 10);
 	return note_vdso(k, &m, e) < 0 ? -1 : note_threads(k, &m, e);
 }
@@ -519,19 +522,18 @@ static int note_memory(struct keeper *k, const struct stated *map, const uint8_t
 static int open_pages(struct keeper *k, int handle, const char *name, struct err *e)
 {
 	struct kept *kept = &k->kept[handle];
-	bool between = false;
+	uint32_t pages;
 	int rc;
 
-	if (sscanf(name, "pages-%u.img", &kept->pages) != 1)
+	if (sscanf(name, "pages-%u.img", &pages) != 1)
 		return err_set(e, "%s is not understood", name);
 	for (size_t i = 0; i < k->vdso_count; i++)
-		if (k->vdsos[i].pages == kept->pages) {
+		if (k->vdsos[i].pages == pages)
 			kept->vdso = k->vdsos[i];
-			between = true;
-		}
 	for (size_t i = 0; i < k->sequence_count; i++)
-		between |= k->sequences[i].pages == kept->pages;
-	if (between &&
+		if (k->sequences[i].pages == pages && numbers_add(&kept->sequences, k->sequences[i].at) < 0)
+			return err_set(e, "no memory for images");
+	if ((kept->vdso.size || kept->sequences.count) &&
 	    !(kept->data = malloc(kept->vdso.size > PIECE ? kept->vdso.size : PIECE)))
 		return err_set(e, "no memory for images");
 	if (ask_image(k, name, e) < 0 || (rc = hear_reply(k, e)) < 0)
@@ -562,14 +564,14 @@ static int restore_open(void *arg, const char *name, struct err *e)
 }
 
 /* In the next so many bytes. */
-static void clear_sequences(const struct keeper *k, struct kept *kept, size_t size)
+static void clear_sequences(struct kept *kept, size_t size)
 {
-	for (size_t i = 0; i < k->sequence_count; i++) {
-		const struct sequence *q = &k->sequences[i];
-		const uint64_t end = kept->at + size;
-		uint64_t from = q->at, to = q->at + RSEQ_CS_SIZE;
+	const uint64_t end = kept->at + size;
 
-		if (q->pages != kept->pages || to <= kept->at || from >= end)
+	for (size_t i = 0; i < kept->sequences.count; i++) {
+		uint64_t from = kept->sequences.list[i], to = from + RSEQ_CS_SIZE;
+
+		if (to <= kept->at || from >= end)
 			continue;
 		from = from > kept->at ? from : kept->at;
 		to = to < end ? to : end;
@@ -600,7 +602,7 @@ static ssize_t take_pages(const struct keeper *k, struct kept *kept, struct err 
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return err_sys(e, "cannot take images");
-	clear_sequences(k, kept, (size_t)n);
+	clear_sequences(kept, (size_t)n);
 	return n;
 }
 
@@ -656,6 +658,8 @@ static void restore_close(void *arg, int handle)
 
 	free(k->kept[handle].data);
 	k->kept[handle].data = NULL;
+	free(k->kept[handle].sequences.list);
+	k->kept[handle].sequences = (struct numbers){ .count = 0 };
 	close_fd(&k->kept[handle].from);
 }
 

@@ -9,12 +9,10 @@
 
 #include "broker.h"
 
-#define MAGICS 8 /* two words, before the first message */
-
 /* images/core.proto, rseq.proto, pstree.proto: numbers of fields */
 enum { CORE_THREAD = 5, THREAD_RSEQ = 15, RSEQ_POINTER = 1, PSTREE_PID = 1, PSTREE_THREADS = 5 };
 
-static int add(struct numbers *n, uint64_t value)
+int numbers_add(struct numbers *n, uint64_t value)
 {
 	uint64_t *more = realloc(n->list, (n->count + 1) * sizeof(*more));
 
@@ -36,7 +34,7 @@ static int find_all(struct pb m, const uint32_t *path, size_t depth, struct numb
 			continue;
 		if (f.wire != (depth > 1 ? PB_BYTES : PB_VARINT) ||
 		    (depth > 1 ? find_all(pb_of(f.data, (size_t)f.value), path + 1, depth - 1, found) :
-				 add(found, f.value)) < 0)
+				 numbers_add(found, f.value)) < 0)
 			return -1;
 	}
 	return rc;
@@ -69,13 +67,13 @@ static int take_threads(struct pb m, struct numbers *tids)
 
 		if (f.number != PSTREE_THREADS)
 			continue;
-		if (f.wire == PB_VARINT && add(tids, f.value) == 0)
+		if (f.wire == PB_VARINT && numbers_add(tids, f.value) == 0)
 			continue;
 		if (f.wire != PB_BYTES)
 			return -1;
 		packed = pb_of(f.data, (size_t)f.value);
 		while ((rc = pb_number(&packed, &tid)) > 0)
-			if (add(tids, tid) < 0)
+			if (numbers_add(tids, tid) < 0)
 				return -1;
 		if (rc < 0)
 			return -1;

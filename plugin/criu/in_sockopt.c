@@ -44,14 +44,6 @@ static int set(int fd, int level, int name, const void *value, socklen_t size)
 	return (int)syscall(SYS_setsockopt, fd, level, name, value, size);
 }
 
-static bool is_tcp(int fd)
-{
-	int protocol;
-	socklen_t size = sizeof(protocol);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 && protocol == IPPROTO_TCP;
-}
-
 /*
  * Larger buffers are needed for what is on its way in a connection. They are memory that counts
  * for the job, and that its user can have as well in a network namespace of their own.

@@ -51,6 +51,14 @@ __attribute__((visibility("default"))) mode_t umask(mode_t mask)
 	return (mode_t)syscall(SYS_umask, mask);
 }
 
+bool is_tcp(int fd)
+{
+	int protocol;
+	socklen_t size = sizeof(protocol);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) == 0 && protocol == IPPROTO_TCP;
+}
+
 /* ---- at criu's attach ---------------------------------------------------------------- */
 
 /* tcp(7) does not tell of TCP_REPAIR; net/ipv4/tcp.c does. */
@@ -115,11 +123,9 @@ int tcp_go_on(pid_t pid)
 static bool is_connected(int fd)
 {
 	struct sockaddr_storage peer;
-	socklen_t size = sizeof(peer), length = sizeof(int);
-	int protocol;
+	socklen_t size = sizeof(peer);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
-	       protocol == IPPROTO_TCP && getpeername(fd, (struct sockaddr *)&peer, &size) == 0;
+	return is_tcp(fd) && getpeername(fd, (struct sockaddr *)&peer, &size) == 0;
 }
 
 static bool has_connection(struct msghdr *m)

@@ -387,6 +387,31 @@ int64_t pagemap_tidy(const void *mm, size_t mm_size, const void *map,
 	return (int64_t)w.omitted;
 }
 
+/* ---- where pages are ------------------------------------------------------------- */
+
+/* At the first entry, and which pages-N.img they are in. */
+static bool open_map(const void *map, size_t size, uint32_t *pages, struct pb *entries)
+{
+	struct pb head;
+
+	return pagemap_pages_id(map, size, pages) && open_image(map, size, MAGIC_PAGEMAP, entries) &&
+	       pb_message(entries, &head) > 0;
+}
+
+/* 1: the next entry, which begins where the last one has ended, or later; 0: there is no more; -1. */
+static int next_entry(struct pb *entries, uint64_t page, uint64_t *end, struct entry *n)
+{
+	struct pb m;
+	int rc = pb_message(entries, &m);
+
+	if (rc <= 0)
+		return rc;
+	if (!read_entry(m, n) || n->address < *end || n->pages > (UINT64_MAX - n->address) / page)
+		return -1;
+	*end = n->address + n->pages * page;
+	return 1;
+}
+
 /* ---- the vDSO ------------------------------------------------------------------ */
 
 /* 1; 0: the process has none; -1. */
@@ -413,23 +438,20 @@ int image_vdso(const void *mm, size_t mm_size, const void *map, size_t map_size,
 	       uint32_t *pages, uint64_t *at, uint64_t *size)
 {
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t passed = 0, reached = 0;
+	uint64_t passed = 0, end = 0;
 	struct range r = { 0, 0 };
 	int found = find_vdso(mm, mm_size, &r), rc;
 	struct entry n;
-	struct pb i, m;
+	struct pb i;
 
-	if (found < 0 || !pagemap_pages_id(map, map_size, pages) ||
-	    !open_image(map, map_size, MAGIC_PAGEMAP, &i) || pb_message(&i, &m) <= 0)
+	if (found < 0 || !open_map(map, map_size, pages, &i))
 		return -1;
 	*at = *size = 0;
-	while (found && (rc = pb_message(&i, &m)) != 0) {
-		uint64_t end, from, to;
+	while (found && (rc = next_entry(&i, page, &end, &n)) != 0) {
+		uint64_t from, to;
 
-		if (rc < 0 || !read_entry(m, &n) || n.address < reached ||
-		    n.pages > (UINT64_MAX - n.address) / page)
+		if (rc < 0)
 			return -1;
-		reached = end = n.address + n.pages * page;
 		from = n.address > r.start ? n.address : r.start;
 		to = end < r.end ? end : r.end;
 		if (from < to) {
@@ -470,28 +492,21 @@ int image_place(const void *mm, size_t mm_size, const void *map, size_t map_size
 {
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	const struct range r = { address, address + bytes };
-	uint64_t passed = 0, reached = 0;
+	uint64_t passed = 0, end = 0;
 	int rc = is_private(mm, mm_size, &r), found = 0;
 	struct entry n;
-	struct pb i, m;
+	struct pb i;
 
 	if (rc <= 0)
 		return rc < 0 ? -1 : -2;
-	if (!pagemap_pages_id(map, map_size, pages) || !open_image(map, map_size, MAGIC_PAGEMAP, &i) ||
-	    pb_message(&i, &m) <= 0 || address / page != (r.end - 1) / page)
+	if (!open_map(map, map_size, pages, &i) || address / page != (r.end - 1) / page)
 		return -1;
-	while ((rc = pb_message(&i, &m)) != 0) {
-		uint64_t end;
-
-		if (rc < 0 || !read_entry(m, &n) || n.address < reached ||
-		    n.pages > (UINT64_MAX - n.address) / page)
-			return -1;
-		reached = end = n.address + n.pages * page;
+	while ((rc = next_entry(&i, page, &end, &n)) > 0) {
 		if (n.address <= address && address < end) {
 			*at = passed + (address - n.address);
 			found = 1;
 		}
 		passed += n.pages * page;
 	}
-	return found;
+	return rc < 0 ? -1 : found;
 }

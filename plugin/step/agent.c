@@ -362,10 +362,11 @@ static void start(struct agent *a, char *argv[], const sigset_t *mask)
 					     .generation = a->step.restored };
 
 		slurm_id_write(&a->step.store, a->step.spec.id, NULL);
-		if (!a->step.restored.number)
+		if (!a->step.restored.number) {
 			status_write(&a->step.store, &runs);
-		if (!a->step.restored.number && *a->step.spec.call)
-			call_text_write(&a->step.store, a->step.spec.call, NULL);
+			if (*a->step.spec.call)
+				call_text_write(&a->step.store, a->step.spec.call, NULL);
+		}
 	}
 }
 

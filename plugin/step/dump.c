@@ -310,7 +310,7 @@ static int begin(struct saving *s, struct err *e)
 	    (s->m.generation = store_next(&s->step->store, s->m.run, e)) < 0 ||
 	    (is_set(s) && begin_set(s, e) < 0))
 		return -1;
-	options.buffer = memory_for_buffer(limits->buffer, (uint64_t)s->own / 4096 * PER_PAGE);
+	options.buffer = memory_for_buffer(limits->buffer, (uint64_t)s->own / IMAGE_PAGE * PER_PAGE);
 	generation_name((struct generation){ s->m.generation, s->m.run }, prefix);
 	leans = find_parent(s->step, &s->before);
 	s->m.parent = leans ? s->before.generation : 0;

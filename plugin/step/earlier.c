@@ -12,7 +12,6 @@
 #include "step.h"
 
 #define MOST (64 << 20)
-#define HASH_BYTES 16
 
 /* ---- what a call is --------------------------------------------------------------------- */
 
@@ -71,7 +70,7 @@ static int put_variables(FILE *to, pid_t pid, struct err *e)
 	return 0;
 }
 
-static int hash_of(pid_t pid, char hash[2 * HASH_BYTES + 1], struct err *e)
+static int hash_of(pid_t pid, char hash[EARLIER_HASH + 1], struct err *e)
 {
 	uint8_t command[IMAGE_SHA256], all[IMAGE_SHA256];
 	cleanup_free char *text = NULL;
@@ -92,7 +91,7 @@ static int hash_of(pid_t pid, char hash[2 * HASH_BYTES + 1], struct err *e)
 	if (rc < 0)
 		return -1;
 	image_sha256(text, size, all);
-	for (int i = 0; i < HASH_BYTES; i++)
+	for (int i = 0; i < EARLIER_HASH / 2; i++)
 		sprintf(&hash[2 * i], "%02x", all[i]);
 	return 0;
 }
@@ -111,9 +110,8 @@ static bool take_apart(const char *call, int *since, int *times, const char **ha
 
 void earlier_describe(struct earlier *k, pid_t pid, int count, char call[CALL_TEXT_MAX + 1])
 {
-	char hash[2 * HASH_BYTES + 1], (*more)[CALL_TEXT_MAX + 1];
-	int times = 1, since, nth;
-	const char *other;
+	char hash[EARLIER_HASH + 1], (*more)[EARLIER_HASH + 1];
+	int times = 1;
 
 	*call = '\0';
 	if (k->since < 0)
@@ -123,9 +121,9 @@ void earlier_describe(struct earlier *k, pid_t pid, int count, char call[CALL_TE
 		return;
 	k->calls = more;
 	for (size_t i = 0; i < k->call_count; i++)
-		times += take_apart(more[i], &since, &nth, &other) && !strcmp(hash, other);
+		times += !strcmp(hash, more[i]);
+	memcpy(more[k->call_count++], hash, sizeof(hash));
 	snprintf(call, CALL_TEXT_MAX + 1, "%d.%d.%s", k->since, times, hash);
-	memcpy(more[k->call_count++], call, CALL_TEXT_MAX + 1);
 }
 
 /* ---- what is there ---------------------------------------------------------------------- */

@@ -17,6 +17,9 @@
 
 #include "sckpt/base.h"
 
+/* Hexadecimal digits that stand for a call. */
+#define EARLIER_HASH 32
+
 /* Of an earlier run. */
 struct earlier_step {
 	int number;
@@ -27,7 +30,7 @@ struct earlier_step {
 struct earlier {
 	struct earlier_step *steps;
 	int step_count;
-	char (*calls)[CALL_TEXT_MAX + 1]; /* of this run */
+	char (*calls)[EARLIER_HASH + 1]; /* of this run */
 	size_t call_count;
 	int since; /* calls that the script had made when this run began; -1 none is new yet */
 };

@@ -214,6 +214,28 @@ class Cluster:
             put("RESUME")
 
     @contextlib.contextmanager
+    def replaced(self, command, text):
+        """One of Slurm's, on all nodes, by a script of sh; it itself is NAME.real there."""
+        path = f"/usr/bin/{command}"
+        self.script(command, text)
+        try:
+            for node in self.nodes:
+                self.run(node, f"mv {path} {path}.real; install -m 755 /home/user1/{command} {path}", user="root")
+            yield
+        finally:
+            for node in self.nodes:
+                self.run(node, f"mv {path}.real {path}", user="root")
+
+    @contextlib.contextmanager
+    def slurmctld_stopped(self):
+        pid = self.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
+        self.run("ctl", f"kill -STOP {pid}", user="root")
+        try:
+            yield
+        finally:
+            self.run("ctl", f"kill -CONT {pid}", user="root")
+
+    @contextlib.contextmanager
     def kill_wait(self, seconds):
         """What is done while a step is being stopped takes longer than KillWait on a busy machine."""
         conf = self.etc / "slurm.conf"

@@ -162,20 +162,12 @@ def test_held_though_slurmctld_is_away_at_first(cluster):
     job, d = two_generations(cluster)
     for p in d.glob("*.pack"):
         p.write_bytes(p.read_bytes()[:100])
-    scontrol = ("#!/bin/sh\n"
-                "n=$(cat /home/user1/asked 2>/dev/null || echo 0)\n"
-                "echo $((n + 1)) >/home/user1/asked\n"
-                "[ $n -ge 3 ] && exec /usr/bin/scontrol.real \"$@\"\n"
-                "exit 1\n")
-    (cluster.home() / "scontrol").write_text(scontrol)
-    try:
-        for node in cluster.nodes:
-            cluster.run(node, "mv /usr/bin/scontrol /usr/bin/scontrol.real; "
-                        "install -m 755 /home/user1/scontrol /usr/bin/scontrol", user="root")
+    away = ("n=$(cat /home/user1/asked 2>/dev/null || echo 0)\n"
+            "echo $((n + 1)) >/home/user1/asked\n"
+            "[ $n -ge 3 ] && exec /usr/bin/scontrol.real \"$@\"\n"
+            "exit 1\n")
+    with cluster.replaced("scontrol", away):
         cluster.ctl(f"scontrol release {job.number} && scontrol update job {job.number} StartTime=now || true", user="root")
         job.wait_output("the job is held and its checkpoints are kept")
-    finally:
-        for node in cluster.nodes:
-            cluster.run(node, "mv /usr/bin/scontrol.real /usr/bin/scontrol", user="root")
     until("it to be held", lambda: job.state == ["PENDING"] and job.record()["hold"])
     job.cancel()

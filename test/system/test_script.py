@@ -199,21 +199,13 @@ def test_srun_that_cannot_start_again(cluster):
         "job.sh", f"srun {counter('one')}\necho the end $?\n"),
         options="--requeue --checkpoint")
     job.wait_output("^one 8$")
-    srun = ("#!/bin/sh\n"
-            "[ -e /home/user1/works ] && exec /usr/bin/srun.real \"$@\"\n"
-            "mkdir /home/user1/works\n"
-            "echo srun: error: Unable to create step >&2; exit 1\n")
-    (cluster.home() / "srun").write_text(srun)
-    try:
-        for node in cluster.nodes:
-            cluster.run(node, "mv /usr/bin/srun /usr/bin/srun.real; "
-                        "install -m 755 /home/user1/srun /usr/bin/srun", user="root")
+    fails = ("[ -e /home/user1/works ] && exec /usr/bin/srun.real \"$@\"\n"
+             "mkdir /home/user1/works\n"
+             "echo srun: error: Unable to create step >&2; exit 1\n")
+    with cluster.replaced("srun", fails):
         job.preempt()
         job.wait_output("could not start srun-1 again, .* next try in 5 s")
         assert job.finish() == ["COMPLETED"]
-    finally:
-        for node in cluster.nodes:
-            cluster.run(node, "mv /usr/bin/srun.real /usr/bin/srun", user="root")
     said = program_lines(job.text())
     assert [l for l in said if not l.startswith("sckpt: ")] == lines("one") + ["the end 0"]
     assert (cluster.home() / "started").read_text().split() == ["one"]
@@ -426,18 +418,14 @@ def test_step_that_fails_meanwhile(cluster):
         "echo rc $?\n"), options="--requeue --checkpoint")
     until("the step", lambda: (home / "up").exists())
     node = job.node
-    pid = cluster.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
     asked = set()
 
     def asks_again():
         asked.update(cluster.run(node, f"pgrep -u user1 -f '^[^ ]*(scontrol show|sckpt-record) job {job.number}'",
                                  check=False).stdout.split())
         return len(asked) > 1
-    cluster.run("ctl", f"kill -STOP {pid}", user="root")
-    try:
+    with cluster.slurmctld_stopped():
         (home / "down").touch()
         until("two questions", asks_again)
-    finally:
-        cluster.run("ctl", f"kill -CONT {pid}", user="root")
     assert job.wait_end() == ["COMPLETED"]
     assert program_lines(job.text()) == ["rc 3"]

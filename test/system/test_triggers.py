@@ -99,14 +99,10 @@ def test_slurmctld_down(cluster):
     """While a job is being stopped nobody tells why: it is saved."""
     with cluster.kill_wait(30):
         job = start(cluster)
-        pid = cluster.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
         with slow_supervisor(cluster, job):
             cluster.ctl(f"scontrol requeue {job.number}")
-            cluster.run("ctl", f"kill -STOP {pid}", user="root")
-            try:
+            with cluster.slurmctld_stopped():
                 until("the dump", lambda: job.generations() == [1], 30)
-            finally:
-                cluster.run("ctl", f"kill -CONT {pid}", user="root")
         assert job.manifest()["reason"] == "a stop, with slurmctld not answering why"
         until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
     ends_right(cluster, job)

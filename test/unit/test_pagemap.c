@@ -50,21 +50,31 @@ static void put_mapping(struct bytes *mm, uint64_t from, uint64_t to,
 	free(v.data);
 }
 
-/* Pages 10 to 40 may be left out, 50 to 60 are a file's, 70 to 80 too huge. */
-static struct bytes make_mm(void)
+/* mm-PID.img, of these mappings, which are freed. */
+static struct bytes mm_of(const struct bytes *mappings)
 {
 	const uint32_t magic[2] = { 0x54564319, 0x57492820 };
-	const uint32_t private = MAP_PRIVATE | MAP_ANONYMOUS;
 	struct bytes image = { NULL, 0, 0 }, m = { NULL, 0, 0 };
 
 	put(&m, 1, 0x1000);
+	bytes_add(&m, mappings->data, mappings->size, NULL);
+	free(mappings->data);
+	bytes_add(&image, magic, sizeof(magic), NULL);
+	put_message(&image, &m);
+	return image;
+}
+
+/* Pages 10 to 40 may be left out, 50 to 60 are a file's, 70 to 80 too huge. */
+static struct bytes make_mm(void)
+{
+	const uint32_t private = MAP_PRIVATE | MAP_ANONYMOUS;
+	struct bytes m = { NULL, 0, 0 };
+
 	put_mapping(&m, 10, 20, private, ANON);
 	put_mapping(&m, 20, 40, private, ANON | 0x20);
 	put_mapping(&m, 50, 60, MAP_PRIVATE, FILE_PRIVATE);
 	put_mapping(&m, 70, 80, private | MAP_HUGETLB, ANON);
-	bytes_add(&image, magic, sizeof(magic), NULL);
-	put_message(&image, &m);
-	return image;
+	return mm_of(&m);
 }
 
 struct entry {
@@ -212,20 +222,17 @@ static void lets_alone_what_it_does_not_know(void **state)
 	}
 }
 
-/* What a vDSO is made of in mm-PID.img, at 60 to 62, and where its pages are. */
+/* What a vDSO is made of, at 60 to 62, and where its pages are. */
 static int vdso(const struct entry *n, unsigned count, uint64_t *at, uint64_t *size)
 {
-	const uint32_t magic[2] = { 0x54564319, 0x57492820 };
-	struct bytes mm = { NULL, 0, 0 }, m = { NULL, 0, 0 }, map = make_map(n, true, PRESENT);
+	struct bytes m = { NULL, 0, 0 }, map = make_map(n, true, PRESENT), mm;
 	uint32_t pages = 0;
 	int rc;
 
-	put(&m, 1, 0x1000);
 	put_mapping(&m, 10, 20, MAP_PRIVATE | MAP_ANONYMOUS, ANON);
 	for (unsigned i = 0; i < count; i++)
 		put_mapping(&m, 60 + i * 4, 62 + i * 4, MAP_PRIVATE | MAP_ANONYMOUS, ANON | 8);
-	bytes_add(&mm, magic, sizeof(magic), NULL);
-	put_message(&mm, &m);
+	mm = mm_of(&m);
 	rc = image_vdso(mm.data, mm.size, map.data, map.size, &pages, at, size);
 	if (rc == 0)
 		assert_int_equal(pages, 7);
@@ -264,16 +271,13 @@ static void finds_the_vdso(void **state)
 static int place(uint64_t address, size_t bytes, uint64_t *at)
 {
 	static const struct entry n[] = { { 9, 3 }, { 14, 2 }, { 25, 1 }, { 0, 0 } };
-	const uint32_t magic[2] = { 0x54564319, 0x57492820 };
-	struct bytes mm = { NULL, 0, 0 }, m = { NULL, 0, 0 }, map = make_map(n, true, PRESENT);
+	struct bytes m = { NULL, 0, 0 }, map = make_map(n, true, PRESENT), mm;
 	uint32_t pages = 0;
 	int rc;
 
-	put(&m, 1, 0x1000);
 	put_mapping(&m, 10, 20, MAP_PRIVATE | MAP_ANONYMOUS, ANON);
 	put_mapping(&m, 20, 30, MAP_SHARED | MAP_ANONYMOUS, 1 | 1 << 8);
-	bytes_add(&mm, magic, sizeof(magic), NULL);
-	put_message(&mm, &m);
+	mm = mm_of(&m);
 	rc = image_place(mm.data, mm.size, map.data, map.size, address, bytes, &pages, at);
 	if (rc == 1)
 		assert_int_equal(pages, 7);
