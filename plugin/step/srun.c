@@ -36,6 +36,9 @@
 #define KEEP_MOST (64 << 20)
 /* srun's own messages wait so long for the word that they are of a stop. */
 #define HOLD_MS 5000
+/* The begin of a line is held back for its end, up to what slurmstepd takes for a line
+ * (SLURM_IO_MAX_MSG_LEN): others' words would come between. */
+#define LINE_MOST 1024
 
 struct output {
 	bool open; /* there is somebody to write to */
@@ -51,15 +54,18 @@ struct output {
 	int64_t drop; /* bytes that come again, and were passed on before */
 	/* Of a step on several nodes: */
 	bool raw_line; /* a line begins in buf */
-	char plain[FRAME_SIZE * 32]; /* out of a frame, to be passed on */
+	char plain[LINE_MOST + FRAME_SIZE * 32]; /* out of a frame, to be passed on */
 	size_t plain_size, plain_sent;
 };
 
-/* So much of what a stream of a node has said was passed on. */
+/* So much of what a stream of a node has said was passed on, or is begun. */
 struct said {
 	int node, stream; /* node -1: free */
 	int64_t size;
 	bool inside; /* of a line */
+	int to; /* the output's, as in struct output */
+	char *begun; /* of a line, whose end is not there yet */
+	size_t begun_size;
 };
 
 struct input {
@@ -467,6 +473,16 @@ static bool is_torn(const struct standin *s, const struct output *o)
 	return is_part_frame(s, o) && o->filled - o->sent > FRAME_SIZE / 8;
 }
 
+static void forget_said(struct standin *s)
+{
+	for (size_t i = 0; i < s->said_room; i++)
+		if (s->said[i].node >= 0)
+			free(s->said[i].begun);
+	free(s->said);
+	s->said = NULL;
+	s->said_room = s->said_count = 0;
+}
+
 /* Lines get the label again that srun gave the frame. */
 static void add_plain(struct output *o, struct said *said, const char *label,
 		      size_t label_size, const char *data, size_t size)
@@ -479,6 +495,41 @@ static void add_plain(struct output *o, struct said *said, const char *label,
 		o->plain[o->plain_size++] = data[i];
 		said->inside = data[i] != '\n';
 	}
+}
+
+static void take_begun(struct output *o, struct said *said)
+{
+	memcpy(o->plain, said->begun, said->begun_size);
+	o->plain_size = said->begun_size;
+	free(said->begun);
+	said->begun = NULL;
+	said->begun_size = 0;
+}
+
+/* The line that plain ends in the middle of waits for more. */
+static void keep_begun(struct output *o, struct said *said)
+{
+	const char *nl = memrchr(o->plain, '\n', o->plain_size);
+	size_t whole = nl ? (size_t)(nl - o->plain) + 1 : 0;
+	size_t begun = o->plain_size - whole;
+
+	if (!begun || begun >= LINE_MOST)
+		return;
+	if (!(said->begun = malloc(begun)))
+		give_up("no memory");
+	memcpy(said->begun, o->plain + whole, begun);
+	said->begun_size = begun;
+	o->plain_size = whole;
+}
+
+/* Of lines that will have no end. */
+static void release_begun(struct standin *s)
+{
+	for (size_t i = 0; i < s->said_room; i++)
+		if (s->said[i].node >= 0)
+			write_all(s->said[i].to, s->said[i].begun,
+				  s->said[i].begun_size);
+	forget_said(s);
 }
 
 /* True when there was one. All of it counts as passed on: what is not written yet is
@@ -498,7 +549,10 @@ static bool take_frame(struct standin *s, struct output *o)
 	o->plain_size = o->plain_sent = 0;
 	skip = said->size > f.at ? (size_t)(said->size - f.at) : 0;
 	if (skip < f.size) {
+		said->to = o->to;
+		take_begun(o, said);
 		add_plain(o, said, at, before, f.data + skip, f.size - skip);
+		keep_begun(o, said);
 		said->size = f.at + (int64_t)f.size;
 	}
 	o->sent += before + FRAME_SIZE;
@@ -578,6 +632,7 @@ static void __attribute__((noreturn)) end(struct standin *s)
 		if (o->open && !is_torn(s, o)) /* a label that nothing follows */
 			write_all(o->to, o->buf + o->sent, o->filled - o->sent);
 	}
+	release_begun(s);
 	if (s->stopping)
 		drop_of_the_stop(s);
 	release_held(s);
@@ -599,9 +654,7 @@ static void take_words(struct standin *s)
 		case CALL_AFRESH:
 			for (int i = 0; i < 2; i++)
 				s->out[i].drop = s->out[i].passed = 0;
-			free(s->said);
-			s->said = NULL;
-			s->said_room = s->said_count = 0;
+			forget_said(s);
 			break;
 		case CALL_FRAMES:
 			s->token = (uint32_t)word.value;

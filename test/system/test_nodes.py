@@ -101,6 +101,29 @@ def test_preempted(cluster, protected, options):
     assert not job.store(step).exists()
 
 
+def test_lines_are_whole(cluster):
+    """As srun has them: what one task has begun waits for its end, and others' lines do not; also
+    over a restore."""
+    program = cluster.script("program", """
+case $SLURM_PROCID in
+0) echo -n "0 begins, "; touch begun-0; until [ -e on ]; do sleep 0.1; done; echo ends ;;
+1) echo -n "1 has no end" ;;
+2) printf '2 %01500d\\n' 0 ;;
+3) until [ -e begun-0 ]; do sleep 0.1; done; echo 3 between; until [ -e on ]; do sleep 0.1; done ;;
+esac
+""")
+    job = submit(cluster, f"srun -N2 -n4 ./{program}\necho rc $?\n", "--checkpoint")
+    job.wait_output("^3 between$")
+    preempt(cluster, job)
+    (cluster.home() / "on").touch()
+    assert job.wait_end() == ["COMPLETED"]
+    # Of one line of more than 1024 bytes srun may put others between.
+    text = job.text()
+    assert text.count("0" * 400) >= 2 and "1 has no end" in text, text
+    assert {"0 begins, ends", "3 between"} <= set(text.splitlines()), text
+    assert text.index("3 between") < text.index("0 begins")
+
+
 def test_first_node_begins_late(cluster):
     """It waits for a criu of the program's own, for half of the time that there is; the others wait for it."""
     cluster.script("criu", "until [ -e stopped ]; do sleep 0.1; done; sleep 7\n")
