@@ -446,7 +446,8 @@ struct spec {
 	uint32_t token; /* of a script's srun call: of the frames of what it says; 0 none */
 	char call[CALL_TEXT_MAX + 1]; /* of a script's new srun call: what it is; "" not told */
 	int place; /* of another step: stands for srun's directory and input; 0 not known */
-	bool frame_out, frame_err; /* its output, its errors go through sckpt-srun */
+	bool script_out, script_err; /* then: its output, its errors go through sckpt-srun, */
+	bool labels; /* and its lines get labels (srun --label) */
 	int control; /* descriptor of the control socket */
 	int links; /* where the tasks of a step with several send their links to
 		    * its supervisor, see tasks.h; else -1 */
@@ -491,6 +492,10 @@ struct call_step {
 	char call[CALL_TEXT_MAX + 1];
 };
 int call_step_parse(const char *text, struct call_step *step, struct err *e);
+
+/* What stands behind that one of srun's short options in arg, maybe with others before it (-lN2);
+ * NULL: it is not in there. */
+const char *srun_letter(const char *arg, char letter);
 
 /* The next argument or variable of a block of /proc/PID/{cmdline,environ}. */
 const char *block_next(const char *at, const char *end);

@@ -195,7 +195,7 @@ int store_published(const struct store *store, struct generation **list,
  * writers of this run and earlier ones left unfinished. */
 int store_next(const struct store *store, int run, struct err *e);
 
-#define MANIFEST_FORMAT 4
+#define MANIFEST_FORMAT 5
 #define TASK_STREAMS 3 /* standard descriptors of each task */
 #define MANIFEST_PROCESSES_MAX 4096
 #define MANIFEST_FILES_MAX 4096

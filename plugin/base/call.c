@@ -42,6 +42,19 @@ bad:
 	return err_set(e, "--checkpoint-step is sckpt's own, for the steps of a script that can go on: leave it out");
 }
 
+const char *srun_letter(const char *arg, char letter)
+{
+	/* Others have an argument of their own, or may have one (slurm_opt.c). */
+	static const char flags[] = "EHOQVXZhlsuv";
+
+	if (*arg++ != '-')
+		return NULL;
+	for (; *arg && *arg != letter; arg++)
+		if (!strchr(flags, *arg))
+			return NULL;
+	return *arg ? arg + 1 : NULL;
+}
+
 const char *block_next(const char *at, const char *end)
 {
 	const char *nul = memchr(at, '\0', (size_t)(end - at));

@@ -405,19 +405,25 @@ static void look_at_from(struct spec *spec, bool required)
 /* What srun noted; the program need not see it. */
 static void take_notes(spank_t sp, struct spec *spec)
 {
-	char frames[8] = "", place[16] = "", text[8];
+	char streams[8] = "", place[16] = "", text[8];
 
 	spec->own_stderr = spank_getenv(sp, STDERR_VARIABLE, text, sizeof(text)) == ESPANK_SUCCESS;
 	spec->from_own = spank_getenv(sp, FROM_VARIABLE, text, sizeof(text)) == ESPANK_SUCCESS;
-	spank_getenv(sp, FRAMES_VARIABLE, frames, sizeof(frames));
-	spec->frame_out = strchr(frames, 'o');
-	spec->frame_err = strchr(frames, 'e');
+	spank_getenv(sp, STREAMS_VARIABLE, streams, sizeof(streams));
+	spec->script_out = strchr(streams, STREAMS_OUT);
+	spec->script_err = strchr(streams, STREAMS_ERR);
+	spec->labels = strchr(streams, STREAMS_LABELS);
+	spec->append |= strchr(streams, STREAMS_APPEND) != NULL;
+	spec->append &= !strchr(streams, STREAMS_TRUNCATE);
+	if (!*spec->off && strchr(streams, STREAMS_OF_PARTS))
+		snprintf(spec->off, sizeof(spec->off),
+			 "it is of several parts of a heterogeneous job (srun … : …, or --het-group=)");
 	spank_getenv(sp, PLACE_VARIABLE, place, sizeof(place));
 	spec->place = (int)(strtol(place, NULL, 10) & INT32_MAX);
 	spank_unsetenv(sp, STDERR_VARIABLE);
 	spank_unsetenv(sp, PLACE_VARIABLE);
 	spank_unsetenv(sp, FROM_VARIABLE);
-	spank_unsetenv(sp, FRAMES_VARIABLE);
+	spank_unsetenv(sp, STREAMS_VARIABLE);
 }
 
 /* Why this task's step cannot be protected, though its node could. */

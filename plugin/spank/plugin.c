@@ -65,6 +65,7 @@ int slurm_spank_init_post_opt(spank_t sp, int ac, char *argv[])
 	if (spank_context() == S_CTX_LOCAL && option_request()->on) {
 		srun_note_stderr();
 		srun_note_from();
+		srun_note_streams();
 		if (!*option_call_step()->name)
 			srun_note_place();
 	}
@@ -101,8 +102,6 @@ int slurm_spank_local_user_init(spank_t sp, int ac, char *argv[])
 {
 	(void)ac;
 	(void)argv;
-	if (option_call_step()->token)
-		srun_note_frames(sp);
 	if (!prepend_is_slurms() && option_request()->on)
 		srun_note_multi_prog(sp);
 	return ESPANK_SUCCESS;

@@ -48,10 +48,18 @@ void srun_note_from(void);
 #define PLACE_VARIABLE "SLURM_SCKPT_PLACE"
 void srun_note_place(void);
 
-/* In the srun of a script's call: which of its streams go through sckpt-srun, and not into a
- * file of srun's. */
-#define FRAMES_VARIABLE "SLURM_SCKPT_FRAMES"
-void srun_note_frames(spank_t sp);
+/* What becomes of the step's standard streams, as letters. */
+#define STREAMS_VARIABLE "SLURM_SCKPT_STREAMS"
+enum {
+	/* These are srun's own, which are sckpt-srun's in a script's call, and no files. */
+	STREAMS_OUT = 'o',
+	STREAMS_ERR = 'e',
+	STREAMS_LABELS = 'l', /* srun puts labels in front of lines */
+	STREAMS_APPEND = 'a', /* how srun was told to open files; not told: neither */
+	STREAMS_TRUNCATE = 't',
+	STREAMS_OF_PARTS = 'p' /* they are those of other parts of the job, too */
+};
+void srun_note_streams(void);
 
 /* For Slurm before 23.11: its tasks have programs of their own. */
 #define MULTI_PROG_VARIABLE "SLURM_SCKPT_MULTI_PROG"

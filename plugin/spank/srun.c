@@ -36,6 +36,113 @@ static char **given(const char *path, char **block, size_t front)
 	return size < 0 ? NULL : block_list(*block, (size_t)size, front);
 }
 
+/* ---- srun's own arguments --------------------------------------------------------- */
+
+/* Those before the program's: srun has taken them apart (src/srun/opt.c, _set_options), of a
+ * job of several parts (srun … : …) the first one's. */
+struct own {
+	char *block, **list;
+	int count;
+};
+
+static void own_free(struct own *o)
+{
+	free(o->list);
+	free(o->block);
+}
+
+static void own_take(struct own *o)
+{
+	*o = (struct own){ .list = given("/proc/self/cmdline", &o->block, 0) };
+	while (o->list && o->count < optind && o->list[o->count])
+		o->count++;
+}
+
+/* What follows an option's name in arg, or stands behind it; NULL: it is another one. */
+static const char *value_of(const char *arg, const char *next, const char *name, size_t least,
+			    char letter)
+{
+	size_t n = strcspn(arg, "=");
+
+	if (!strncmp(arg, "--", 2)) {
+		if (n < least || strncmp(arg, name, n))
+			return NULL;
+		arg += n + (arg[n] == '=');
+	} else if (!letter || !(arg = srun_letter(arg, letter))) {
+		return NULL;
+	}
+	return *arg || !next ? arg : next;
+}
+
+/* The last one counts, and any before the environment; `least` bytes of the name are its own.
+ * NULL: it was not given. */
+static const char *own_value(const struct own *o, const char *name, size_t least, char letter,
+			     const char *const variables[2])
+{
+	const char *value = NULL, *found;
+
+	for (int i = 1; i < o->count; i++)
+		if ((found = value_of(o->list[i], o->list[i + 1], name, least, letter)))
+			value = found;
+	for (int i = 0; !value && i < 2; i++)
+		value = variables[i] ? getenv(variables[i]) : NULL;
+	return value;
+}
+
+/* As srun understands it (src/srun/fname.c): its own standard stream. */
+static bool is_its_own(const char *value)
+{
+	return !value || !strncasecmp(value, "all", 3) || *value == '-';
+}
+
+static bool own_flag(const struct own *o, const char *name, size_t least, char letter)
+{
+	for (int i = 1; i < o->count; i++)
+		if (value_of(o->list[i], NULL, name, least, letter))
+			return true;
+	return false;
+}
+
+/* Its input is the script's, which may have more to read from there. */
+static bool reads_input(const struct own *o)
+{
+	static const char *const variables[] = { "SLURM_STDINMODE", "SRUN_INPUT" };
+	const char *value = own_value(o, "--input", 5, 'i', variables);
+
+	/* A number is that of the task that is to read it. */
+	return is_its_own(value) || !value[strspn(value, "0123456789")];
+}
+
+/* A step of several parts of a heterogeneous job. */
+static bool is_of_parts(const struct own *o)
+{
+	const char *const variables[2] = { NULL };
+	const char *value = own_value(o, "--het-group", 6, 0, variables);
+
+	if (value && value[strspn(value, "0123456789")])
+		return true;
+	for (char **at = o->list; getenv("SLURM_HET_SIZE") && at && *at; at++)
+		if (!strcmp(*at, ":"))
+			return true;
+	return false;
+}
+
+/* ---- in its place ----------------------------------------------------------------- */
+
+/* Who stands in reads all that there is, as srun does. */
+static void leave_input(void)
+{
+	struct own own;
+	int fd = -1;
+
+	own_take(&own);
+	if (!reads_input(&own) && (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) > 0)
+		dup2(fd, 0);
+	if (fd > 0)
+		close(fd);
+	own_free(&own);
+}
+
 void srun_stand_in(void)
 {
 	cleanup_free char *args = NULL, *vars = NULL;
@@ -56,10 +163,13 @@ void srun_stand_in(void)
 	exe[n] = '\0';
 	argv[0] = (char *)SRUN_PATH;
 	argv[1] = exe;
+	leave_input();
 	execve(SRUN_PATH, argv, envp);
 	/* It goes on as any srun; only the script cannot be dumped now. */
 	slurm_error(SAYS "cannot run %s: %m", SRUN_PATH);
 }
+
+/* ---- what the node cannot know ---------------------------------------------------- */
 
 /* slurmstepd has a pipe for each, and cannot see whether they end in one file. */
 void srun_note_stderr(void)
@@ -104,57 +214,6 @@ void srun_note_place(void)
 	setenv(PLACE_VARIABLE, number, 1);
 }
 
-/* ---- where a call's output goes --------------------------------------------------- */
-
-/* srun's short options without an argument of their own. */
-static const char flags[] = "hHIkKlOQsuvVXZ";
-
-/* Is it --output or --error, maybe shortened, or -o or -e? What begins with "all" is as
- * without (src/srun/fname.c). */
-static bool is_option(const char *arg, const char *next, const char *name,
-		      size_t least, char letter)
-{
-	size_t n = strcspn(arg, "=");
-
-	if (!strncmp(arg, "--", 2)) {
-		if (n < least || strncmp(arg, name, n))
-			return false;
-		arg += n + (arg[n] == '=');
-	} else if (*arg == '-') {
-		while (*++arg && *arg != letter && strchr(flags, *arg))
-			;
-		if (*arg++ != letter)
-			return false;
-	} else {
-		return false;
-	}
-	return strncasecmp(*arg || !next ? arg : next, "all", 3) != 0;
-}
-
-/* Those of srun's arguments that are not the program's: SPANK tells these. */
-static void find_files(spank_t sp, bool *out, bool *err)
-{
-	cleanup_free char *args = NULL;
-	cleanup_free char **argv = given("/proc/self/cmdline", &args, 0);
-	char **program = NULL;
-	int count = 0, own = 0;
-
-	*out = *err = true;
-	if (!argv ||
-	    spank_get_item(sp, S_JOB_ARGV, &count, &program) != ESPANK_SUCCESS)
-		return;
-	while (argv[own])
-		own++;
-	*out = *err = false;
-	for (int i = 1; i < own - count; i++) {
-		/* A job of several parts (srun … : …): not known which. */
-		if (!strcmp(argv[i], ":"))
-			*out = *err = true;
-		*out |= is_option(argv[i], argv[i + 1], "--output", 4, 'o');
-		*err |= is_option(argv[i], argv[i + 1], "--error", 4, 'e');
-	}
-}
-
 void srun_note_multi_prog(spank_t sp)
 {
 	cleanup_free char *args = NULL;
@@ -172,13 +231,36 @@ void srun_note_multi_prog(spank_t sp)
 		unsetenv(MULTI_PROG_VARIABLE);
 }
 
-void srun_note_frames(spank_t sp)
+void srun_note_streams(void)
 {
-	bool out, err;
+	static const char *const outputs[] = { "SLURM_STDOUTMODE", "SRUN_OUTPUT" };
+	static const char *const errors[] = { "SLURM_STDERRMODE", "SRUN_ERROR" };
+	static const char *const modes[] = { "SLURM_OPEN_MODE", NULL };
+	static bool noted;
+	const char *out, *err, *mode;
+	char note[8], *at = note;
+	struct own own;
 
-	find_files(sp, &out, &err);
-	out |= getenv("SLURM_STDOUTMODE") || getenv("SRUN_OUTPUT");
-	err |= getenv("SLURM_STDERRMODE") || getenv("SRUN_ERROR");
+	/* For each part of a heterogeneous job srun asks anew. */
+	if (noted)
+		return;
+	noted = true;
+	own_take(&own);
+	out = own_value(&own, "--output", 4, 'o', outputs);
+	err = own_value(&own, "--error", 4, 'e', errors);
+	mode = own_value(&own, "--open-mode", 4, 0, modes);
+	if (is_its_own(out))
+		*at++ = STREAMS_OUT;
 	/* Errors go where output goes if nothing is said of them. */
-	setenv(FRAMES_VARIABLE, out ? "" : err ? "o" : "oe", 1);
+	if (is_its_own(err ? err : out))
+		*at++ = STREAMS_ERR;
+	if (getenv("SLURM_LABELIO") || own_flag(&own, "--label", 4, 'l'))
+		*at++ = STREAMS_LABELS;
+	if (mode)
+		*at++ = *mode == 'a' ? STREAMS_APPEND : STREAMS_TRUNCATE;
+	if (is_of_parts(&own))
+		*at++ = STREAMS_OF_PARTS;
+	*at = '\0';
+	setenv(STREAMS_VARIABLE, note, 1);
+	own_free(&own);
 }

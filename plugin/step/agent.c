@@ -316,8 +316,6 @@ static void start(struct agent *a, char *argv[], const sigset_t *mask)
 	if (a->step.spec.done)
 		end_as_before(a);
 	raise_limits(as.limits);
-	if (!protected)
-		a->step.spec.append = true; /* nothing is kept */
 	if (take_stdio(a, &e) < 0)
 		lost(a, e.text);
 	leave_stdio();

@@ -40,8 +40,9 @@
 /* How long a step that runs may leave unsaid that it has ended, once srun has:
  * it was killed, and its helpers with it. */
 #define SILENT_MS 5000
-/* How long srun may take to end after its step, in a stop. */
-#define ENDING_MS 2000
+/* How long srun may take to end after its step, in a stop: it may have much to pass on, to
+ * who reads slowly. SIGALRM comes before, where there is less time. */
+#define ENDING_MS 30000
 /* How long a job may go on whose step was stopped with it, as it seemed to the step. */
 #define STOPPED_MS 60000
 /* How long slurmctld may be away before a srun that came to nothing is believed to have failed
@@ -746,17 +747,11 @@ static int begin(struct client *c, struct err *e)
 		return relays_again(c, e);
 	}
 	c->goes_on = look_back(c);
-	/* All that it says is what is kept, from its start. */
-	if (c->goes_on && c->spec.append)
-		c->record = 0;
 	if (c->record)
 		for (int i = 1; i < 3; i++)
 			c->relays[i].copy = out_of_the_way(
 				done_stream(&c->spec, c->record, i, true, e));
-	if (!c->goes_on)
-		tell(c, CALL_AFRESH, 0);
-	else if (!c->spec.append)
-		tell(c, CALL_AGAIN, 0);
+	tell(c, c->goes_on ? CALL_AGAIN : CALL_AFRESH, 0);
 	if (!c->goes_on && !c->is_new && c->call.fds[2] >= 0) {
 		cleanup_fd int err = take_fd(c, c->call.fds[2]);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a step on several nodes says through its srun, and sckpt-srun hears: whose words
- * come first there is chance, and another one after a restore. So each piece says whose
+ * What a step of several tasks says through its srun, and sckpt-srun hears: whose words
+ * come first there is chance, and another one after a restore; and labels are put between. So each piece says whose
  * it is and where in what that stream has said.
  *
  * slurmstepd sends srun whole lines, of 1024 bytes at most, and at the end of a stream

@@ -615,8 +615,8 @@ int rewind_stream(struct rewind *r, int stream, int fd, struct err *e)
 		 * read: its length is all there is to judge by. */
 		return st.st_size >= r->m->streams[stream].length;
 	look_at(r, f, in, &st, &c->now);
-	if (!c->now.same || (!f->size && !r->step->io->append)) {
-		if (r->step->io->append)
+	if (!c->now.same || (!f->size && !r->step->spec.append)) {
+		if (r->step->spec.append)
 			c->why = "does not hold any more what the program had written";
 		return 0;
 	}

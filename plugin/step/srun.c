@@ -41,7 +41,7 @@
 #define LINE_MOST 1024
 
 struct output {
-	bool open; /* there is somebody to write to */
+	bool open; /* the script has given it */
 	bool fifo; /* a write of more than PIPE_BUF could block */
 	int from; /* the pipe that the real srun writes to */
 	int to; /* as srun was given it: 1 or 2 */
@@ -52,7 +52,7 @@ struct output {
 	bool line; /* the last byte of the program's was a newline */
 	int64_t passed; /* the program's bytes that were passed on, or dropped */
 	int64_t drop; /* bytes that come again, and were passed on before */
-	/* Of a step on several nodes: */
+	/* Of what comes in frames: */
 	bool raw_line; /* a line begins in buf */
 	char plain[LINE_MOST + FRAME_SIZE * 32]; /* out of a frame, to be passed on */
 	size_t plain_size, plain_sent;
@@ -62,7 +62,8 @@ struct output {
 struct said {
 	int node, stream; /* node -1: free */
 	int64_t size;
-	bool inside; /* of a line */
+	size_t line; /* bytes of a line without its end, begun ones among them */
+	bool labelled; /* it has a label */
 	int to; /* the output's, as in struct output */
 	char *begun; /* of a line, whose end is not there yet */
 	size_t begun_size;
@@ -257,7 +258,9 @@ static void write_all(int fd, const char *data, size_t size)
 	while (size) {
 		ssize_t n = write(fd, data, size);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EAGAIN)
+			poll(&(struct pollfd){ fd, POLLOUT, 0 }, 1, -1);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n <= 0)
 			return;
@@ -391,10 +394,10 @@ static bool take_message(struct standin *s, struct output *o)
 	return true;
 }
 
-/* As much as can be written at once; what nobody reads any more counts as written. 0:
- * nothing can be, now. */
-static size_t write_some(const struct standin *s, const struct output *o, const char *at,
-			 size_t n)
+/* As much as can be written at once. 0: nothing can be, now. What nobody reads any more, or
+ * finds no room, counts as written: srun drops it, too, and its program goes on (step_io.c,
+ * _file_write). */
+static size_t write_some(const struct output *o, const char *at, size_t n)
 {
 	ssize_t done;
 
@@ -403,12 +406,7 @@ static size_t write_some(const struct standin *s, const struct output *o, const 
 	done = write(o->to, at, n);
 	if (done >= 0)
 		return (size_t)done;
-	if (errno == EINTR || errno == EAGAIN)
-		return 0;
-	/* srun would have got it. */
-	if (s->client > 0)
-		kill(s->client, SIGPIPE);
-	return n;
+	return errno == EINTR || errno == EAGAIN ? 0 : n;
 }
 
 /* ---- frames ------------------------------------------------------------------ */
@@ -483,24 +481,33 @@ static void forget_said(struct standin *s)
 	s->said_room = s->said_count = 0;
 }
 
-/* Lines get the label again that srun gave the frame. */
+/* Lines get the label again that srun gave the frame. Of a long one each piece is a line
+ * then (write_labelled_message.c). */
 static void add_plain(struct output *o, struct said *said, const char *label,
 		      size_t label_size, const char *data, size_t size)
 {
+	said->labelled = label_size;
 	for (size_t i = 0; i < size; i++) {
-		if (!said->inside) {
+		if (!said->line) {
 			memcpy(o->plain + o->plain_size, label, label_size);
 			o->plain_size += label_size;
 		}
 		o->plain[o->plain_size++] = data[i];
-		said->inside = data[i] != '\n';
+		said->line++;
+		if (data[i] == '\n') {
+			said->line = 0;
+		} else if (label_size && said->line == LINE_MOST) {
+			o->plain[o->plain_size++] = '\n';
+			said->line = 0;
+		}
 	}
 }
 
 static void take_begun(struct output *o, struct said *said)
 {
-	memcpy(o->plain, said->begun, said->begun_size);
 	o->plain_size = said->begun_size;
+	if (said->begun_size)
+		memcpy(o->plain, said->begun, said->begun_size);
 	free(said->begun);
 	said->begun = NULL;
 	said->begun_size = 0;
@@ -513,7 +520,7 @@ static void keep_begun(struct output *o, struct said *said)
 	size_t whole = nl ? (size_t)(nl - o->plain) + 1 : 0;
 	size_t begun = o->plain_size - whole;
 
-	if (!begun || begun >= LINE_MOST)
+	if (!begun || (begun >= LINE_MOST && !said->labelled))
 		return;
 	if (!(said->begun = malloc(begun)))
 		give_up("no memory");
@@ -522,13 +529,18 @@ static void keep_begun(struct output *o, struct said *said)
 	o->plain_size = whole;
 }
 
-/* Of lines that will have no end. */
+/* Of lines that will have no end of their own. */
 static void release_begun(struct standin *s)
 {
-	for (size_t i = 0; i < s->said_room; i++)
-		if (s->said[i].node >= 0)
-			write_all(s->said[i].to, s->said[i].begun,
-				  s->said[i].begun_size);
+	for (size_t i = 0; i < s->said_room; i++) {
+		const struct said *said = &s->said[i];
+
+		if (said->node < 0 || !said->begun_size)
+			continue;
+		write_all(said->to, said->begun, said->begun_size);
+		if (said->labelled)
+			write_all(said->to, "\n", 1);
+	}
 	forget_said(s);
 }
 
@@ -568,7 +580,7 @@ static void pass_on(struct standin *s, struct output *o)
 	size_t n;
 
 	if (o->plain_sent < o->plain_size) {
-		o->plain_sent += write_some(s, o, o->plain + o->plain_sent,
+		o->plain_sent += write_some(o, o->plain + o->plain_sent,
 					    o->plain_size - o->plain_sent);
 		return;
 	}
@@ -588,7 +600,7 @@ static void pass_on(struct standin *s, struct output *o)
 			n = (size_t)o->drop;
 		o->drop -= (int64_t)n;
 	} else {
-		if (!(n = write_some(s, o, at, n)))
+		if (!(n = write_some(o, at, n)))
 			return;
 		o->passed += (int64_t)n;
 	}
@@ -776,7 +788,7 @@ static void take_output(struct standin *s, char *const argv[])
 
 	/* One of the program's own that looks like it does no harm. */
 	for (; *argv; argv++)
-		labelled |= !strcmp(*argv, "-l") || !strncmp(*argv, "--la", 4);
+		labelled |= srun_letter(*argv, 'l') || !strncmp(*argv, "--la", 4);
 	for (int i = 0; i < 2; i++) {
 		struct stat st;
 

@@ -18,14 +18,6 @@
 #include "frame.h"
 
 #define BUF 65536
-/* The log of the order takes the number of the first task's input, which has none. */
-#define ORDER 0
-
-/* In that: so many bytes were said by that stream. */
-struct said {
-	uint32_t stream, size;
-};
-
 /* More than one start of a job writes before its program goes on. */
 #define NEWER_MOST (64 << 20)
 
@@ -88,7 +80,22 @@ static int first_same(const struct stdio *io, int i)
 	return i;
 }
 
-static int take(struct stdio *io, int i, int fd, struct err *e)
+/* Of a script's srun call, and not to a file of srun's (spank/srun.c). */
+static bool to_script(const struct spec *spec, int i)
+{
+	return spec->token &&
+	       ((i % TASK_STREAMS == 1 && spec->script_out) ||
+		(i % TASK_STREAMS == 2 && spec->script_err));
+}
+
+/* It is said again after a restore. A file that Slurm appends to has it already; the script's srun
+ * knows what it has passed on, and in which mode some file would be opened means nothing there. */
+static bool is_kept(const struct spec *spec, int i)
+{
+	return !*spec->off && !is_input(i) && (!spec->append || to_script(spec, i));
+}
+
+static int take(struct stdio *io, const struct spec *spec, int i, int fd, struct err *e)
 {
 	struct std_stream *s = &io->s[i];
 	struct stat st;
@@ -119,48 +126,29 @@ static int take(struct stdio *io, int i, int fd, struct err *e)
 	} else if (interpose(io, s, is_input(i), e) < 0) {
 		return -1;
 	}
-	if (!is_input(i) && !io->append &&
-	    (s->regular || s->kind == STREAM_PIPE))
+	if (is_kept(spec, i) && (s->regular || s->kind == STREAM_PIPE))
 		s->output = same;
-	return 0;
-}
-
-/*
- * A step of a protected script says after a restore all again that it had said, and
- * sckpt-srun drops as many bytes as it has passed on. What several tasks say has to come
- * in the same order for that: one after the other, each when slurmstepd has taken what
- * the one before has said. A pipe of one page can be written to when it is empty.
- */
-static int put_in_order(struct stdio *io, const struct spec *spec, struct err *e)
-{
-	if (strncmp(spec->step, CALL_STEP, strlen(CALL_STEP)) || spec->tasks == 1 ||
-	    spec->nodes > 1)
-		return 0;
-	for (int i = 0; i < io->count; i++) {
-		if (is_input(i) || io->s[i].kind != STREAM_PIPE)
-			continue;
-		io->ordered = true;
-		if (fcntl(io->s[i].outer, F_SETPIPE_SZ, 1) < 0)
-			return err_sys(e, "what the step's tasks write cannot be put in order");
-	}
 	return 0;
 }
 
 /* The frames that BUF bytes may need: of newlines each is two. */
 #define FRAMES_BUF ((2 * BUF / (FRAME_SIZE - 64) + 1) * FRAME_SIZE)
 
-/* Between nodes there is no order: what each has said is told apart. */
+/*
+ * A step of a protected script says after a restore all again that it had said, and
+ * sckpt-srun drops as much as it has passed on. What several streams say has no order, and
+ * slurmstepd puts into what they say labels, and newlines at their end: it is told apart.
+ */
 static int put_in_frames(struct stdio *io, const struct spec *spec, struct err *e)
 {
 	io->token = spec->token;
 	io->part = spec->part;
-	if (!spec->token || spec->nodes < 2 || spec->append)
+	if (spec->nodes < 2 && spec->tasks < 2 && !spec->labels)
 		return 0;
 	for (int i = 0; i < io->count; i++) {
 		struct std_stream *s = &io->s[i];
 
-		if (is_input(i) || s->kind != STREAM_PIPE || !s->buf ||
-		    !(i % TASK_STREAMS == 1 ? spec->frame_out : spec->frame_err))
+		if (s->kind != STREAM_PIPE || !s->buf || !to_script(spec, i))
 			continue;
 		s->framed = true;
 		s->raw = s->buf;
@@ -174,8 +162,6 @@ int stdio_take(struct stdio *io, const struct spec *spec, const int *fds,
 	       int tasks, struct err *e)
 {
 	memset(io, 0, sizeof(*io));
-	io->turn = -1;
-	io->append = spec->append;
 	io->job = spec->job;
 	io->above = CRIU_FD_FIRST + tasks * TASK_STREAMS + EXCHANGES_MAX;
 	io->s = calloc((size_t)tasks * TASK_STREAMS, sizeof(*io->s));
@@ -184,9 +170,9 @@ int stdio_take(struct stdio *io, const struct spec *spec, const int *fds,
 	if (outlogs_init(&io->logs, tasks * TASK_STREAMS, e) < 0)
 		return -1;
 	for (; io->count < tasks * TASK_STREAMS; io->count++)
-		if (take(io, io->count, fds[io->count], e) < 0)
+		if (take(io, spec, io->count, fds[io->count], e) < 0)
 			return -1;
-	return put_in_frames(io, spec, e) < 0 ? -1 : put_in_order(io, spec, e);
+	return put_in_frames(io, spec, e);
 }
 
 int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
@@ -195,7 +181,7 @@ int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
 	for (int i = 0; i < io->count; i++) {
 		struct outlog *log = &io->logs.list[i];
 
-		if (i == ORDER ? !io->ordered : io->s[i].output != i)
+		if (io->s[i].output != i)
 			continue;
 		if ((log->fd = output_open(store, i, true, e)) < 0)
 			return err_context(e, "cannot keep the program's output");
@@ -233,13 +219,8 @@ void stdio_given(struct stdio *io)
 /* What the program wrote is in the store before anybody else has it. */
 static void keep(struct stdio *io, const struct std_stream *s)
 {
-	const struct said said = { (uint32_t)s->output, (uint32_t)s->filled };
-
-	if (s->output < 0 || io->logs.list[s->output].fd < 0)
-		return;
-	outlog_add(&io->logs, s->output, s->framed ? s->raw : s->buf, s->filled);
-	if (io->ordered)
-		outlog_add(&io->logs, ORDER, &said, sizeof(said));
+	if (s->output >= 0 && io->logs.list[s->output].fd >= 0)
+		outlog_add(&io->logs, s->output, s->framed ? s->raw : s->buf, s->filled);
 }
 
 /* End of input is the program's to see, but how much of it is unread must be
@@ -361,50 +342,12 @@ static bool empty(struct std_stream *s, bool input)
 	return true;
 }
 
-/* slurmstepd has taken all that was written to it. */
-static bool taken(const struct std_stream *s)
-{
-	struct pollfd p = { s->outer, POLLOUT, 0 };
-	int unread = 0;
-
-	return s->outer < 0 || ioctl(s->outer, FIONREAD, &unread) < 0 || !unread ||
-	       (poll(&p, 1, 0) > 0 && (p.revents & POLLERR)); /* it is gone */
-}
-
-/* The one that had its turn is through. */
-static bool turn_is_over(struct stdio *io)
-{
-	struct std_stream *s = io->turn < 0 ? NULL : &io->s[io->turn];
-
-	if (s && (!empty(s, false) || !taken(s)))
-		return false;
-	io->turn = -1;
-	return true;
-}
-
-static void pump_in_order(struct stdio *io)
-{
-	for (int n = 0; n < io->count && turn_is_over(io); n++) {
-		int i = io->later ? io->later->stream :
-				    (int)(io->next++ % (unsigned)io->count);
-
-		if (!is_input(i) && io->s[i].kind == STREAM_PIPE &&
-		    io->s[i].buf && fill_next(io, &io->s[i], false)) {
-			io->turn = i;
-			n = -1;
-		}
-	}
-}
-
 void stdio_pump(struct stdio *io)
 {
-	if (io->ordered)
-		pump_in_order(io);
 	for (int i = 0; i < io->count; i++) {
 		struct std_stream *s = &io->s[i];
 
-		if (s->kind != STREAM_PIPE || !s->buf ||
-		    (io->ordered && !is_input(i)))
+		if (s->kind != STREAM_PIPE || !s->buf)
 			continue;
 		/* A flood must not keep orders and signals waiting. */
 		for (int n = 0; n < 16; n++)
@@ -425,11 +368,6 @@ int stdio_polls(const struct stdio *io, struct pollfd *p)
 
 		if (s->kind != STREAM_PIPE || !s->buf)
 			continue;
-		if (io->ordered && !is_input(i) && io->turn >= 0) {
-			if (i == io->turn && s->outer >= 0)
-				p[n++] = (struct pollfd){ s->outer, POLLOUT, 0 };
-			continue;
-		}
 		if (full && to >= 0)
 			p[n++] = (struct pollfd){ to, POLLOUT, 0 };
 		else if (!full && from >= 0)
@@ -454,12 +392,9 @@ void stdio_flush(struct stdio *io, int timeout_ms, bool patient)
 		for (int i = 1; i < io->count; i++) {
 			const struct std_stream *s = &io->s[i];
 
-			if (is_input(i) ||
-			    (io->turn >= 0 && i != io->turn))
+			if (is_input(i))
 				continue;
-			if (i == io->turn && s->outer >= 0)
-				p[n++] = (struct pollfd){ s->outer, POLLOUT, 0 };
-			else if (s->sent < s->filled && s->outer >= 0)
+			if (s->sent < s->filled && s->outer >= 0)
 				p[n++] = (struct pollfd){ s->outer, POLLOUT, 0 };
 			else if (s->inner >= 0)
 				p[n++] = (struct pollfd){ s->inner, POLLIN, 0 };
@@ -552,12 +487,11 @@ int stdio_settle(struct stdio *io, struct manifest *m, struct err *e)
 	if (outlogs_settle(&io->logs, e) < 0)
 		return -1;
 	for (int i = 0; i < io->count; i++) {
-		int output = i == ORDER ? ORDER : io->s[i].output;
+		int output = io->s[i].output;
 
 		if (output < 0 || io->logs.list[output].fd < 0)
 			continue;
-		if (i != ORDER && output == i && io->s[i].kind == STREAM_FILE &&
-		    copy_file(io, i, e) < 0)
+		if (output == i && io->s[i].kind == STREAM_FILE && copy_file(io, i, e) < 0)
 			return -1;
 		m->streams[i].output = output;
 		m->streams[i].length = io->logs.list[output].settled;
@@ -654,52 +588,6 @@ static int recall_pipe(const struct stdio *io, struct std_stream *s, int log,
 	return rc;
 }
 
-/* Blocking, a piece of what one stream had said; then waits until slurmstepd has it. */
-static int recall_piece(struct std_stream *s, int log, int64_t at, size_t size,
-			struct err *e)
-{
-	struct pollfd p = { s->outer, POLLOUT, 0 };
-	char data[BUF];
-
-	if (size > sizeof(data) || pread(log, data, size, at) != (ssize_t)size)
-		return err_set(e, "the program's past output is not whole");
-	if (s->outer < 0)
-		return 0;
-	for (size_t sent = 0; sent < size;) {
-		ssize_t n = write(s->outer, data + sent, size - sent);
-
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return err_sys(e, "cannot write the program's past output");
-		if (n > 0)
-			sent += (size_t)n;
-		poll(&p, 1, -1);
-	}
-	return 0;
-}
-
-/* What all had said, in the order in which they had. */
-static int recall_in_order(struct stdio *io, const struct manifest *m, struct err *e)
-{
-	int64_t *at = calloc((size_t)io->count, sizeof(*at));
-	int64_t end = m->streams[ORDER].length, i;
-	int rc = at ? 0 : err_set(e, "no memory for the program's past output");
-
-	for (i = 0; rc == 0 && i < end; i += (int64_t)sizeof(struct said)) {
-		struct said said;
-
-		if (pread(io->logs.list[ORDER].fd, &said, sizeof(said), i) != sizeof(said) ||
-		    said.stream >= (uint32_t)io->count || io->logs.list[said.stream].fd < 0) {
-			rc = err_set(e, "the order of the program's past output is not whole");
-			break;
-		}
-		rc = recall_piece(&io->s[said.stream], io->logs.list[said.stream].fd,
-				  at[said.stream], said.size, e);
-		at[said.stream] += said.size;
-	}
-	free(at);
-	return rc;
-}
-
 int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
 		    struct err *e)
 {
@@ -714,9 +602,7 @@ int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
 
 static bool has_log(const struct stdio *io, const struct manifest *m, int i)
 {
-	return m->streams[i].output == i &&
-	       (i == ORDER ? io->ordered : io->s[i].output == i) &&
-	       io->logs.list[i].fd >= 0;
+	return m->streams[i].output == i && io->s[i].output == i && io->logs.list[i].fd >= 0;
 }
 
 int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
@@ -744,7 +630,7 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 			continue;
 		}
 		log = has_log(io, m, i) ? io->logs.list[i].fd : -1;
-		if (s->kind == STREAM_PIPE && log >= 0 && !io->ordered &&
+		if (s->kind == STREAM_PIPE && log >= 0 &&
 		    recall_pipe(io, s, log, was->length, e) < 0)
 			return -1;
 		/* One that is several is put right once. */
@@ -756,5 +642,5 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 		if (s->kind == STREAM_FILE && s->program >= 0)
 			lseek(s->program, 0, SEEK_END);
 	}
-	return has_log(io, m, ORDER) ? recall_in_order(io, m, e) : 0;
+	return 0;
 }

@@ -59,10 +59,6 @@ struct stdio {
 	struct later *later; /* of all, in the order in which it is to be said */
 	struct outlogs logs; /* one for each stream, open or not */
 	int above; /* the program's ends are such descriptors */
-	bool ordered; /* what several tasks say keeps its order */
-	int turn; /* then: whose words slurmstepd has not all taken; -1 nobody's */
-	unsigned next; /* who is asked next */
-	bool append;
 	uint32_t job, token;
 	int part; /* of the step: this node's */
 };

@@ -85,7 +85,7 @@ def test_preempted(cluster, protected, options):
     if protected:
         supervisors = [args for n in cluster.nodes for _, _, args in cluster.ps(n)
                        if "sckpt-supervise" in args and " nodes=2 " in args]
-        assert len(supervisors) == 2 and all("frame-out=1 frame-err=1" in a for a in supervisors)
+        assert len(supervisors) == 2 and all("script-out=1 script-err=1" in a for a in supervisors)
     preempt(cluster, job)
     manifest = job.manifest(step)
     assert (manifest["nodes"], manifest["part"], manifest["reason"]) == (2, 0, "preemption")
@@ -101,9 +101,10 @@ def test_preempted(cluster, protected, options):
     assert not job.store(step).exists()
 
 
-def test_lines_are_whole(cluster):
+@pytest.mark.parametrize("nodes, label", [(2, ""), (1, ""), (1, "-l"), (2, "-l")])
+def test_lines_are_whole(cluster, nodes, label):
     """As srun has them: what one task has begun waits for its end, and others' lines do not; also
-    over a restore."""
+    over a restore, though slurmstepd takes a stop for the end of all streams."""
     program = cluster.script("program", """
 case $SLURM_PROCID in
 0) echo -n "0 begins, "; touch begun-0; until [ -e on ]; do sleep 0.1; done; echo ends ;;
@@ -112,15 +113,18 @@ case $SLURM_PROCID in
 3) until [ -e begun-0 ]; do sleep 0.1; done; echo 3 between; until [ -e on ]; do sleep 0.1; done ;;
 esac
 """)
-    job = submit(cluster, f"srun -N2 -n4 ./{program}\necho rc $?\n", "--checkpoint")
-    job.wait_output("^3 between$")
+    job = submit(cluster, f"srun -N{nodes} -n4 --overcommit {label} ./{program}\necho rc $?\n",
+                 "--checkpoint")
+    job.wait_output("3 between$")
     preempt(cluster, job)
     (cluster.home() / "on").touch()
     assert job.wait_end() == ["COMPLETED"]
     # Of one line of more than 1024 bytes srun may put others between.
     text = job.text()
-    assert text.count("0" * 400) >= 2 and "1 has no end" in text, text
-    assert {"0 begins, ends", "3 between"} <= set(text.splitlines()), text
+    assert text.count("0" * 400) >= 2 and text.count("0" * 100) <= 15, text
+    said = [f"{i}: " if label else "" for i in range(4)]
+    assert {f"{said[0]}0 begins, ends", f"{said[3]}3 between"} <= set(text.splitlines()), text
+    assert f"{said[1]}1 has no end" in text and text.count("begins") == 1, text
     assert text.index("3 between") < text.index("0 begins")
 
 

@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "files.h"
+#include "frame.h"
 #include "unit.h"
 
 #define TASKS 2
 #define STREAMS (TASKS * TASK_STREAMS)
 #define PIECE 50000
+#define TOKEN 0x1234567
 
 static char dir[] = "/tmp/sckpt-unit-XXXXXX";
 
@@ -168,39 +170,43 @@ static void nothing_of_what_is_not_read_is_lost(void **state)
 	let_go();
 }
 
-/* What the log of the order says that is said next. */
-static struct {
-	uint32_t stream, left;
-	off_t at;
-} next;
-
-static void expect(int task, size_t size)
+/* As sckpt-srun gets them: what each task has said, in pieces that say whose they are. */
+static size_t read_frames(int task)
 {
-	while (size > 0) {
-		size_t n;
+	static char part[TASKS][FRAME_SIZE];
+	static size_t filled[TASKS];
+	size_t before = got[task];
+	struct frame f;
+	ssize_t n;
 
-		if (!next.left) {
-			assert_int_equal(pread(io.logs.list[0].fd, &next, 8, next.at), 8);
-			next.at += 8;
-		}
-		assert_int_equal(next.stream, task * TASK_STREAMS + 1);
-		n = size < next.left ? size : next.left;
-		next.left -= (uint32_t)n;
-		size -= n;
+	while ((n = read(readers[task], part[task] + filled[task],
+			 FRAME_SIZE - filled[task])) > 0) {
+		filled[task] += (size_t)n;
+		if (filled[task] < FRAME_SIZE)
+			continue;
+		filled[task] = 0;
+		assert_true(frame_take(part[task], TOKEN, &f));
+		assert_int_equal(f.node, 0);
+		assert_int_equal(f.stream, task * TASK_STREAMS + 1);
+		assert_int_equal(f.at, got[task]);
+		for (size_t i = 0; i < f.size; i++)
+			assert_int_equal(f.data[i], byte_at(task, got[task]++));
 	}
+	return got[task] - before;
 }
 
-static void what_is_put_off_keeps_its_order(void **state)
+static void streams_of_a_call_are_told_apart(void **state)
 {
-	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = CALL_STEP "1" };
+	/* Slurm's mode is of files: none of these is one. */
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = CALL_STEP "1",
+				   .token = TOKEN, .script_out = true, .append = true };
 
 	(void)state;
 	memset(written, 0, sizeof(written));
 	memset(got, 0, sizeof(got));
 	take(&spec);
-	assert_true(io.ordered);
 	checkpoint_unread(3);
-	for (int n = 0; n < 1000 && got[0] + got[1] < written[0] + written[1]; n++) {
+	for (int n = 0; n < 10000 && got[0] + got[1] < written[0] + written[1]; n++) {
 		struct pollfd p[STREAMS];
 
 		if (n == 3)
@@ -208,24 +214,36 @@ static void what_is_put_off_keeps_its_order(void **state)
 		assert_true(stdio_polls(&io, p) > 0);
 		stdio_pump(&io);
 		for (int i = 0; i < TASKS; i++)
-			expect(i, read_some(i));
+			read_frames(i);
 	}
 	assert_int_equal(got[0], written[0]);
 	assert_int_equal(got[1], written[1]);
 	let_go();
 }
 
-/* What could not be written for a while comes in its order, too. */
-static void an_error_keeps_the_order(void **state)
+static void files_that_slurm_appends_to_are_not_kept(void **state)
 {
-	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = CALL_STEP "1" };
-	size_t sizes[100][TASKS] = { 0 };
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = CALL_STEP "1",
+				   .token = TOKEN, .script_err = true, .append = true };
+
+	(void)state;
+	take(&spec);
+	for (int i = 0; i < TASKS; i++) {
+		assert_int_equal(io.s[i * TASK_STREAMS + 1].output, -1);
+		assert_false(io.s[i * TASK_STREAMS + 1].framed);
+	}
+	let_go();
+}
+
+/* What could not be written for a while is in the log, whole. */
+static void an_error_loses_nothing(void **state)
+{
+	const struct spec spec = { .tasks = TASKS, .nodes = 1, .step = "0" };
 	struct rlimit full, was;
 
 	(void)state;
 	memset(written, 0, sizeof(written));
 	memset(got, 0, sizeof(got));
-	memset(&next, 0, sizeof(next));
 	take(&spec);
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
@@ -236,13 +254,18 @@ static void an_error_keeps_the_order(void **state)
 	for (int n = 0; n < 100; n++) {
 		stdio_pump(&io);
 		for (int i = 0; i < TASKS; i++)
-			sizes[n][i] = read_some(i);
+			read_some(i);
 	}
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
 	settle();
-	for (int n = 0; n < 100; n++)
-		for (int i = 0; i < TASKS; i++)
-			expect(i, sizes[n][i]);
+	for (int i = 0; i < TASKS; i++) {
+		char data[PIECE];
+
+		assert_int_equal(got[i], PIECE);
+		assert_int_equal(pread(io.logs.list[i * TASK_STREAMS + 1].fd, data, PIECE, 0), PIECE);
+		for (size_t n = 0; n < PIECE; n++)
+			assert_int_equal(data[n], byte_at(i, n));
+	}
 	let_go();
 }
 
@@ -300,8 +323,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_of_what_is_not_read_is_lost),
-		cmocka_unit_test(what_is_put_off_keeps_its_order),
-		cmocka_unit_test(an_error_keeps_the_order),
+		cmocka_unit_test(streams_of_a_call_are_told_apart),
+		cmocka_unit_test(files_that_slurm_appends_to_are_not_kept),
+		cmocka_unit_test(an_error_loses_nothing),
 		cmocka_unit_test(the_end_is_waited_for),
 	};
 
