@@ -46,7 +46,8 @@ def restarts(c, job, user="user1"):
         out = c.home(user) / f"slurm-{new}.out"
         said = out.read_text() if out.exists() else ""
         return c.restored(new) or "cannot go on" in said and said
-    said = until("the restart", over)
+    # The port of a connection of before may have to become free (step/ports.c).
+    said = until("the restart", over, 120)
     for line in c.run(NODE, f"python3 {INSIDE}/sampler.py 0 1001", user="root").stdout.splitlines():
         must_not(line.startswith("MORE"), line)
     if said is not True:

@@ -117,6 +117,20 @@ def test_heterogeneous(cluster):
     ends_right(cluster, job)
 
 
+def test_steps_of_several_parts(cluster):
+    """Their parts have the same numbers: they run without checkpoints, and what they say is whole."""
+    script = cluster.script("job.sh", "srun --het-group=0,1 sh -c 'echo both'\n"
+                            "srun -n1 sh -c 'echo a program that is longer' : -n1 sh -c 'echo two'\n"
+                            "srun sh -c 'echo first'\nsrun --het-group=1 sh -c 'echo second'\n")
+    job = cluster.submit(script, options="--requeue --checkpoint -e err -n1 -c1 : -n1 -c1")
+    assert job.wait_end() == ["COMPLETED"]
+    lines = job.text().splitlines()
+    assert sorted(lines[:4]) == ["a program that is longer", "both", "both", "two"]
+    assert lines[4:] == ["first", "second"]
+    said = (cluster.home() / "err").read_text()
+    assert said.count("it is of several parts of a heterogeneous job") == 4, said
+
+
 def test_grace_of_a_script(cluster):
     """A batch script is told only at the end of the grace time, and is saved
     then."""

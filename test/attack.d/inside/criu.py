@@ -19,6 +19,12 @@ def words(path):
         return f.read().decode(errors="replace").split("\0")[:-1]
 
 
+def variables(pid):
+    # Its begin takes each apart for a moment, to copy it (libbsd's setproctitle_init).
+    found = words(f"/proc/{pid}/environ")
+    return ["=".join(found[i:i + 2]) if "=" not in x else x for i, x in enumerate(found) if not i or "=" in found[i - 1]]
+
+
 def look(pid):
     fields = watching.status(f"/proc/{pid}")
     caps, inside = int(fields["CapPrm"], 16), fields["NSpid"].split()
@@ -29,7 +35,7 @@ def look(pid):
         return
     if int(inside[-1]) >= 1000 and not caps & ~RESTORED:
         return
-    said = json.dumps({"caps": caps, "args": words(f"/proc/{pid}/cmdline"), "env": words(f"/proc/{pid}/environ")})
+    said = json.dumps({"caps": caps, "args": words(f"/proc/{pid}/cmdline"), "env": variables(pid)})
     # It may have become another program.
     if (pid, said) not in seen and '"args": []' not in said:
         seen.add((pid, said))
