@@ -340,9 +340,13 @@ static int relays_begin(struct client *c, struct err *e)
 
 		if (c->call.fds[i] < 0)
 			continue;
-		if ((mine = take_fd(c, c->call.fds[i])) < 0 ||
-		    pipe2(p, O_CLOEXEC) < 0)
+		if ((mine = take_fd(c, c->call.fds[i])) < 0)
 			return err_sys(e, "cannot pass on what srun writes");
+		if (pipe2(p, O_CLOEXEC) < 0) {
+			err_sys(e, "cannot pass on what srun writes");
+			close(mine);
+			return -1;
+		}
 		c->for_srun[i] = out_of_the_way(p[i > 0]);
 		r->from = i ? out_of_the_way(p[0]) : out_of_the_way(mine);
 		r->to = i ? out_of_the_way(mine) : out_of_the_way(p[1]);
