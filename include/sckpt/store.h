@@ -659,6 +659,8 @@ int64_t output_copy(int log, int fd, int64_t from, uint32_t job,
 		    struct err *e);
 /* Takes slurmstepd's lines out of buf; returns what is left of size. */
 size_t output_strip(char *buf, size_t size, uint32_t job);
+/* Are the first length bytes of the log there? -1: they are not. */
+int output_whole(int log, int64_t length, struct err *e);
 /* Cuts off what is behind the first length bytes of the log, which must be there. */
 int output_cut(int log, int64_t length, struct err *e);
 /* Writes the first length bytes of the log to fd. */

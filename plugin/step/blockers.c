@@ -308,6 +308,31 @@ void blockers_find(const pid_t *pids, int count, int elevate, struct blockers *f
 	free(l.tcp6);
 }
 
+/*
+ * fcntl(2), F_SETLEASE: criu opens what a program has open, for its build id (files-reg.c), and would
+ * wait for the lease's holder, which is frozen; a signal of it ends the program then.
+ */
+static void look_for_leases(struct look *l)
+{
+	cleanup_free char *locks = NULL;
+	char *rest, *line;
+	int pid;
+
+	/* Of other PID namespaces none are shown. */
+	if (file_read(AT_FDCWD, "/proc/locks", 16 << 20, &locks, NULL) < 0)
+		return;
+	for (rest = locks; (line = strsep(&rest, "\n"));) {
+		if (sscanf(line, "%*d: LEASE %*s WRITE %d ", &pid) != 1)
+			continue;
+		for (int i = 0; i < l->count; i++)
+			if (l->pids[i] == pid) {
+				who_is(l, pid);
+				add(l, "give it back (F_UNLCK) before",
+				    "has a lease on a file for writing (F_SETLEASE), which a checkpoint would break");
+			}
+	}
+}
+
 void blockers_silent(const pid_t *pids, int count, struct blockers *found)
 {
 	struct look l = { .pids = pids, .count = count, .found = found };
@@ -317,4 +342,5 @@ void blockers_silent(const pid_t *pids, int count, struct blockers *found)
 		who_is(&l, pids[i]);
 		each_fd(&l, pids[i], look_at_silent_fd, NULL);
 	}
+	look_for_leases(&l);
 }

@@ -115,6 +115,7 @@ struct carry_acts {
 	size_t count;
 	uint32_t job;
 	int run;
+	bool dropped; /* what was moved aside of the job's own is gone */
 };
 
 /* Each notes one act: what is at that path was made, or had another mode. */
@@ -132,8 +133,8 @@ void carry_open_up(int dir, const char *name);
 /* Takes away what was made and gives names and modes back, the last first. */
 void carry_acts_undo(struct carry_acts *acts);
 /* Removes for good what was moved aside where the job had left it. */
-void carry_acts_drop(const struct carry_acts *acts);
-/* How many names were moved elsewhere, and one of them. */
+void carry_acts_drop(struct carry_acts *acts);
+/* How many names lie elsewhere now, and one of them. */
 unsigned carry_acts_kept(const struct carry_acts *acts, char *example, size_t size);
 void carry_acts_free(struct carry_acts *acts);
 
@@ -153,7 +154,7 @@ int carry_finish(struct carried *c, struct err *e);
 void carry_undo(struct carried *c);
 /* Nothing can fail any more, and nothing runs yet: what the job itself had left is
  * removed, so that the program does not see it. */
-void carry_drop(const struct carried *c);
+void carry_drop(struct carried *c);
 /* The program goes on: tells what was moved, and the step what it carries from now
  * on. */
 void carry_done(const struct carried *c, struct step *step);

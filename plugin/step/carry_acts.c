@@ -154,8 +154,9 @@ void carry_acts_undo(struct carry_acts *acts)
 	}
 }
 
-void carry_acts_drop(const struct carry_acts *acts)
+void carry_acts_drop(struct carry_acts *acts)
 {
+	acts->dropped = true;
 	for (size_t i = 0; i < acts->count; i++) {
 		const struct carry_act *a = &acts->list[i];
 		const char *name;
@@ -179,7 +180,7 @@ unsigned carry_acts_kept(const struct carry_acts *acts, char *example, size_t si
 	for (size_t i = 0; i < acts->count; i++) {
 		const struct carry_act *a = &acts->list[i];
 
-		if (a->aside && !a->in.ours && !kept++)
+		if (a->aside && !(acts->dropped && a->in.ours) && !kept++)
 			snprintf(example, size, "%.190s/%.200s", a->in.path, a->aside);
 	}
 	return kept;

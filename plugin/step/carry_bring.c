@@ -26,6 +26,7 @@ struct place {
 struct carried {
 	const struct step *step;
 	uint32_t origin;
+	bool has_steps; /* it is of a script that has called srun */
 	struct carry_list list;
 	struct place *places;
 	size_t place_count;
@@ -569,6 +570,7 @@ struct carried *carry_bring(const struct step *step, const struct manifest *m,
 	}
 	c->step = step;
 	c->origin = m->origin;
+	c->has_steps = m->calls > 0;
 	c->acts.job = step->spec.job;
 	c->acts.run = step->spec.restart;
 	c->old = c->new = -1;
@@ -653,9 +655,12 @@ void carry_undo(struct carried *c)
 		rmdir(c->above[--c->above_count]);
 }
 
-void carry_drop(const struct carried *c)
+void carry_drop(struct carried *c)
 {
-	carry_acts_drop(&c->acts);
+	/* The steps of a script go on from checkpoints of their own, and may miss it: what they have
+	 * closed since the script's is nowhere else. */
+	if (!c->has_steps)
+		carry_acts_drop(&c->acts);
 }
 
 /* A job that goes on from another one's checkpoint may have been told other names. */
@@ -689,8 +694,10 @@ void carry_done(const struct carried *c, struct step *step)
 	for (size_t i = 0; i < c->place_count; i++)
 		keep_carrying(step, c->places[i].root.path);
 	if (kept)
-		step_tell(step, CONTROL_NOTE, "carry=: %s here, which the checkpoint has, too: what had it before lies beside it (%s)",
-			  kept == 1 ? "a name was in use" : "names were in use", where);
+		step_tell(step, CONTROL_NOTE, "carry=: %s here that %s: what had it before lies beside it (%s)",
+			  kept == 1 ? "a name was in use" : "names were in use",
+			  c->has_steps ? "the script's checkpoint has otherwise, or not, and its steps may need" :
+					"the checkpoint has, too", where);
 }
 
 void carry_close(struct carried *c)

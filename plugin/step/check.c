@@ -327,13 +327,12 @@ static bool stands_in(const struct manifest *m, unsigned long inode)
 
 /*
  * A lock that the program has on a file is not to be had for the copy: criu would
- * wait for it. And to open a file that is leased for writing tells its holder so.
- * NULL: there is nothing of that kind.
+ * wait for it. NULL: there is nothing of that kind.
  */
 static const char *locked(const struct manifest *m)
 {
 	cleanup_free char *locks = NULL;
-	char *rest, *line, kind[16];
+	char *rest, *line;
 	unsigned long inode;
 	int pid;
 
@@ -341,13 +340,10 @@ static const char *locked(const struct manifest *m)
 	if (file_read(AT_FDCWD, "/proc/locks", 16 << 20, &locks, NULL) < 0)
 		return NULL;
 	for (rest = locks; (line = strsep(&rest, "\n"));) {
-		if (sscanf(line, "%*d: %15s %*s WRITE %d %*x:%*x:%lu", kind, &pid,
-			   &inode) != 3 ||
+		if (sscanf(line, "%*d: %*s %*s WRITE %d %*x:%*x:%lu", &pid, &inode) != 2 ||
 		    pid < ROOT_PID || stands_in(m, inode))
 			continue;
-		return !strcmp(kind, "LEASE") ?
-			       "it has a lease on a file for writing, and a rehearsal must not break that" :
-			       "it has a lock on a file that it only reads, and a rehearsal must not take that away";
+		return "it has a lock on a file that it only reads, and a rehearsal must not take that away";
 	}
 	return NULL;
 }

@@ -204,7 +204,7 @@ static void add_descriptor(struct look *l, size_t at, int flags, int64_t pos)
 static int look_at_fd(struct look *l, pid_t pid, int dir, const char *name)
 {
 	cleanup_free char *info = NULL;
-	char path[4096], info_path[320], *at;
+	char path[4096 + 3], info_path[320], *at;
 	struct stat st;
 	ssize_t n;
 	size_t i;
@@ -215,9 +215,10 @@ static int look_at_fd(struct look *l, pid_t pid, int dir, const char *name)
 		return 0;
 	writes = st.st_mode & S_IWUSR; /* as the descriptor does (proc(5)) */
 	if (fstatat(dir, name, &st, 0) < 0 ||
-	    (n = readlinkat(dir, name, path, sizeof(path) - 1)) <= 0)
+	    (n = readlinkat(dir, name, path, sizeof(path) - 3)) <= 0)
 		return 0;
-	path[n] = '\0';
+	/* Of a directory that is open, it is needed itself. */
+	strcpy(path + n, S_ISDIR(st.st_mode) ? "/." : "");
 	/* Its name is not in the link; what is in it criu makes again. */
 	if (S_ISSOCK(st.st_mode))
 		return bound_name(pid, name, path, sizeof(path)) ?

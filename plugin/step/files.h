@@ -62,10 +62,10 @@ int local_settle_name(const struct manifest_file *f, struct err *e);
 /* Removes a name and all below it, also where the owner may not write to the directory;
  * its mode and time stay. */
 void local_remove(int dir, const char *name);
-/* Sets left[i] where inode i (0: none) was file i of m when the step was on this
- * node before: it is the step's own. */
+/* Sets left[i] where files[i] (st_ino 0: none) is what file i of m was when the step was saved on
+ * this node before: it is the step's own, and nothing newer. */
 void local_find_left(const struct step *step, const struct manifest *m,
-		     const ino_t inodes[], bool left[]);
+		     const struct stat files[], bool left[]);
 
 /* ---- bound.c ----------------------------------------------------------------- */
 

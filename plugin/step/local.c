@@ -52,6 +52,43 @@ static bool is_shared_type(const char *path)
 	return false;
 }
 
+/* Where links lead, for the kernel names what is open so. NULL: it is not there. */
+static const char *real_name(const char *dir, size_t size)
+{
+	static struct known {
+		struct known *next;
+		char *name, *real;
+	} *all;
+	struct known *k;
+
+	for (k = all; k; k = k->next)
+		if (strlen(k->name) == size && !memcmp(k->name, dir, size))
+			return k->real;
+	if (!(k = calloc(1, sizeof(*k))))
+		return NULL;
+	k->name = strndup(dir, size);
+	k->real = k->name ? realpath(k->name, NULL) : NULL;
+	if (!k->real) {
+		free(k->name);
+		free(k);
+		return NULL;
+	}
+	k->next = all;
+	all = k;
+	return k->real;
+}
+
+/* How many bytes of path are that directory, by either name; 0: it is not below it. */
+static size_t size_below(const char *path, const char *dir, size_t size)
+{
+	const char *real;
+
+	if (below(path, dir, size))
+		return size;
+	real = real_name(dir, size);
+	return real && below(path, real, strlen(real)) ? strlen(real) : 0;
+}
+
 /* How many bytes of path are the directory that every node has for itself; 0:
  * none of it. */
 static size_t root_of(const struct step *step, const char *path)
@@ -61,12 +98,11 @@ static size_t root_of(const struct step *step, const char *path)
 
 	for (; *dirs && !size; dirs += n + (dirs[n] == ':')) {
 		n = strcspn(dirs, ":");
-		if (below(path, dirs, n))
-			size = n;
+		size = size_below(path, dirs, n);
 	}
 	/* Sites point it at a shared file system, too. */
-	if (!size && tmp && below(path, tmp, strlen(tmp)) && !is_shared_type(tmp))
-		size = strlen(tmp);
+	if (!size && tmp && !is_shared_type(tmp))
+		size = size_below(path, tmp, strlen(tmp));
 	return size;
 }
 
@@ -162,8 +198,15 @@ void local_remove(int dir, const char *name)
 	fchmod(dir, st.st_mode & 07777);
 }
 
+/* Another program may have made a file of that name, and been given that inode. */
+static bool is_as_left(const struct manifest_file *was, const struct stat *st)
+{
+	return was->local && was->inode == st->st_ino && was->size == st->st_size &&
+	       was->mtime_ns == files_mtime(st);
+}
+
 void local_find_left(const struct step *step, const struct manifest *m,
-		     const ino_t inodes[], bool left[])
+		     const struct stat files[], bool left[])
 {
 	cleanup_free struct generation *list = NULL;
 	int count = store_generations(&step->store, &list, NULL);
@@ -175,8 +218,7 @@ void local_find_left(const struct step *step, const struct manifest *m,
 			continue;
 		for (size_t i = 0; i < m->file_count; i++)
 			for (size_t k = 0; k < was.file_count && !left[i]; k++)
-				left[i] = inodes[i] && was.files[k].local &&
-					  was.files[k].inode == inodes[i] &&
+				left[i] = files[i].st_ino && is_as_left(&was.files[k], &files[i]) &&
 					  !strcmp(was.node, step->spec.node) &&
 					  !strcmp(was.files[k].path, m->files[i].path);
 		manifest_free(&was);

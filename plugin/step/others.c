@@ -68,13 +68,42 @@ static void look_at_parts(struct search *s)
 	}
 }
 
+/* Of this job: of others it is asked whether they are there (compare()). */
+static bool is_over(const struct search *s, const struct store *store, const struct spec *other)
+{
+	struct status status;
+
+	return other->job == s->step->spec.job && status_read(store, &status, NULL) > 0 &&
+	       status.kind == STATUS_ENDED;
+}
+
+/* Another step's part on one of its nodes, which may all be others than this one. Returns how many
+ * nodes it has, 0 not known. */
+static int look_at_part(struct search *s, const struct spec *other)
+{
+	cleanup_free struct generation *list = NULL;
+	struct manifest m;
+	struct store store;
+	int nodes = 0;
+
+	if (store_open(other, false, &store, NULL) != 0)
+		return 0;
+	if (!is_over(s, &store, other) && store_generations(&store, &list, NULL) > 0 &&
+	    generation_peek(&store, list[0], &m, NULL) == 0) {
+		compare(s, &m);
+		nodes = m.nodes;
+		manifest_free(&m);
+	}
+	store_close(&store);
+	return nodes;
+}
+
 static int look_at_step(const struct spec *other, void *arg)
 {
 	struct search *s = arg;
 	const struct spec *own = &s->step->spec;
-	cleanup_free struct generation *list = NULL;
-	struct manifest m;
-	struct store store;
+	struct spec part = *other;
+	int nodes;
 
 	if (strchr(other->step, '.')) /* set aside */
 		return 0;
@@ -83,14 +112,10 @@ static int look_at_step(const struct spec *other, void *arg)
 		look_at_parts(s);
 		return 0;
 	}
-	if (store_open(other, false, &store, NULL) != 0)
-		return 0;
-	if (store_generations(&store, &list, NULL) > 0 &&
-	    generation_peek(&store, list[0], &m, NULL) == 0) {
-		compare(s, &m);
-		manifest_free(&m);
-	}
-	store_close(&store);
+	part.part = 0;
+	nodes = look_at_part(s, &part);
+	for (part.part = 1; part.part < nodes; part.part++)
+		look_at_part(s, &part);
 	return 0;
 }
 

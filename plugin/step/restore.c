@@ -86,10 +86,16 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	    start_timers(r, e) < 0 ||
 	    tasks_bind(r->step->tasks, e) < 0 ||
 	    (r->step->spec.nodes > 1 && wait_for_all(r->step, e) < 0) ||
-	    stdio_recall(r->step->io, &r->m, r->rewind, e) < 0 ||
-	    pmi_recall(r->step->pmi, &r->m, e) < 0 ||
-	    store_mark_ran(&r->step->store, r->step->spec.restart, e) < 0)
+	    stdio_whole(r->step->io, &r->m, e) < 0 ||
+	    pmi_recall(r->step->pmi, &r->m, e) < 0)
 		return -1;
+	/* Where there is no room for what it had said an older one has none, either. */
+	if (stdio_recall(r->step->io, &r->m, r->rewind, e) < 0 ||
+	    store_mark_ran(&r->step->store, r->step->spec.restart, e) < 0 ||
+	    stdio_goes_on(r->step->io, &r->m, e) < 0) {
+		r->step->unfit = true;
+		return -1;
+	}
 	rewind_drop(r->rewind);
 	carry_drop(r->carried);
 	r->recalled = true;

@@ -21,7 +21,6 @@ struct change {
 	const char *why;
 	struct file_now now;
 	bool done; /* something of it; what has failed before that is not undone */
-	ino_t inode; /* of what had the name */
 	mode_t was; /* of a directory that was there; 0: it was made */
 	int64_t taken; /* bytes that lie in `side` now */
 	char side[4200]; /* "" nothing was taken away */
@@ -75,7 +74,6 @@ static int look_by_name(struct rewind *r, size_t i, struct err *e)
 	if (fd >= 0 && fstat(fd, &st) < 0)
 		return err_sys(e, "%s", f->path);
 	look_at(r, f, fd, &st, &r->list[i].now);
-	r->list[i].inode = st.st_ino;
 	return 0;
 }
 
@@ -292,7 +290,6 @@ static int name_again(struct rewind *r, const struct manifest_file *f,
 	if (lstat(f->path, &is) == 0) {
 		if (is.st_dev == want.st_dev && is.st_ino == want.st_ino)
 			return 0;
-		c->inode = is.st_ino;
 		if (move_away(r, f, c, is.st_size, e) < 0)
 			return -1;
 	}
@@ -472,18 +469,16 @@ static void drop(char *path)
 /* What the program itself had had on this node is of no use to anybody any more. */
 void rewind_drop(const struct rewind *r)
 {
-	cleanup_free ino_t *inodes = calloc(r->m->file_count + 1, sizeof(*inodes));
+	cleanup_free struct stat *files = calloc(r->m->file_count + 1, sizeof(*files));
 	cleanup_free bool *left = calloc(r->m->file_count + 1, sizeof(*left));
 	bool any = false;
 
-	for (size_t i = 0; inodes && i < r->m->file_count; i++)
-		if (r->m->files[i].local && *r->list[i].side) {
-			inodes[i] = r->list[i].inode;
-			any = true;
-		}
+	for (size_t i = 0; files && i < r->m->file_count; i++)
+		if (r->m->files[i].local && *r->list[i].side)
+			any |= lstat(r->list[i].side, &files[i]) == 0;
 	if (!any || !left)
 		return;
-	local_find_left(r->step, r->m, inodes, left);
+	local_find_left(r->step, r->m, files, left);
 	for (size_t i = 0; i < r->m->file_count; i++)
 		if (left[i]) {
 			drop(r->list[i].side);

@@ -395,9 +395,9 @@ static bool take_message(struct standin *s, struct output *o)
 }
 
 /* As much as can be written at once. 0: nothing can be, now. What nobody reads any more, or
- * finds no room, counts as written: srun drops it, too, and its program goes on (step_io.c,
- * _file_write). */
-static size_t write_some(const struct output *o, const char *at, size_t n)
+ * finds no room, counts as written: srun drops it, too (step_io.c, _file_write). That there is no
+ * reader srun learns by its own pipe: its step goes on, or does not, by Slurm's release. */
+static size_t write_some(struct output *o, const char *at, size_t n)
 {
 	ssize_t done;
 
@@ -406,7 +406,11 @@ static size_t write_some(const struct output *o, const char *at, size_t n)
 	done = write(o->to, at, n);
 	if (done >= 0)
 		return (size_t)done;
-	return errno == EINTR || errno == EAGAIN ? 0 : n;
+	if (errno == EINTR || errno == EAGAIN)
+		return 0;
+	if (errno == EPIPE)
+		close_fd(&o->from);
+	return n;
 }
 
 /* ---- frames ------------------------------------------------------------------ */

@@ -605,11 +605,17 @@ static bool has_log(const struct stdio *io, const struct manifest *m, int i)
 	return m->streams[i].output == i && io->s[i].output == i && io->logs.list[i].fd >= 0;
 }
 
-int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
-		 struct err *e)
+int stdio_whole(const struct stdio *io, const struct manifest *m, struct err *e)
 {
-	/* What an abandoned run wrote after this generation; all of them before a word is
-	 * said. */
+	for (int i = 0; i < io->count; i++)
+		if (has_log(io, m, i) &&
+		    output_whole(io->logs.list[i].fd, m->streams[i].length, e) < 0)
+			return -1;
+	return 0;
+}
+
+int stdio_goes_on(struct stdio *io, const struct manifest *m, struct err *e)
+{
 	for (int i = 0; i < io->count; i++) {
 		if (!has_log(io, m, i))
 			continue;
@@ -617,6 +623,12 @@ int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 			return -1;
 		io->logs.list[i].safe = m->streams[i].length;
 	}
+	return 0;
+}
+
+int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
+		 struct err *e)
+{
 	for (int i = 0; i < io->count; i++) {
 		const struct manifest_stream *was = &m->streams[i];
 		struct std_stream *s = &io->s[i];

@@ -92,10 +92,15 @@ void stdio_flush(struct stdio *io, int timeout_ms, bool patient);
 int stdio_say_again(struct stdio *io, int i, int log, int64_t length,
 		    struct err *e);
 struct rewind;
+/* Are the logs what a restore needs? */
+int stdio_whole(const struct stdio *io, const struct manifest *m, struct err *e);
 /* With the program restored and not yet running: output files hold again
  * what they held, input is where it was. */
 int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 		 struct err *e);
+/* The last thing before the program runs: what an abandoned run has put into the logs since is cut
+ * off. Until then a newer generation could still be gone on from. */
+int stdio_goes_on(struct stdio *io, const struct manifest *m, struct err *e);
 
 /* ---- tasks.c: the step's tasks on this node --------------------------------- */
 

@@ -117,7 +117,7 @@ int64_t output_copy(int log, int fd, int64_t from, uint32_t job, struct err *e)
 	return at - from;
 }
 
-static int is_whole(int log, int64_t length, struct err *e)
+int output_whole(int log, int64_t length, struct err *e)
 {
 	struct stat st;
 
@@ -131,7 +131,7 @@ static int is_whole(int log, int64_t length, struct err *e)
 
 int output_cut(int log, int64_t length, struct err *e)
 {
-	if (is_whole(log, length, e) < 0)
+	if (output_whole(log, length, e) < 0)
 		return -1;
 	return ftruncate(log, length) < 0 ?
 		       err_sys(e, "cannot cut the log of the program's output") :
@@ -145,7 +145,7 @@ int output_replay(int log, int64_t length, int fd, struct err *e)
 
 	if (!buf)
 		return err_sys(e, "cannot bring back the program's output");
-	if (is_whole(log, length, e) < 0)
+	if (output_whole(log, length, e) < 0)
 		return -1;
 	while (at < length) {
 		size_t want = length - at < BLOCK ? (size_t)(length - at) :

@@ -87,16 +87,16 @@ def terminal(path):
     kept.append(os.open(path, os.O_RDWR | os.O_NOCTTY))
 
 
-def lease(path):
+def lease(path, kind="read"):
     with open(path, "w") as f:
         f.write("leased\n")
-    fd = os.open(path, os.O_RDONLY)
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    fd = os.open(path, os.O_RDONLY if kind == "read" else os.O_WRONLY)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK if kind == "read" else fcntl.F_WRLCK)
     kept.append(fd)
 
 
 def leased():
-    return fcntl.fcntl(kept[0], fcntl.F_GETLEASE) == fcntl.F_RDLCK
+    return fcntl.fcntl(kept[0], fcntl.F_GETLEASE) != fcntl.F_UNLCK
 
 
 def files(directory, count, mode):

@@ -108,6 +108,13 @@ def test_lease(cluster):
     goes_on(job)
 
 
+def test_lease_for_writing(cluster):
+    """To open the file would break it."""
+    job = start(cluster, "lease /home/user1/leased write", options="")
+    refused(cluster, job, r"blocked.py\[1001\] has a lease on a file for writing \(F_SETLEASE\), which a "
+            r"checkpoint would break: give it back")
+
+
 @pytest.mark.parametrize("mode", ("read", "append"))
 def test_many_files(cluster, mode):
     cluster.run("n1", "mkdir -p many")

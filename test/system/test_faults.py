@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from conftest import until
+from conftest import pace, until
+from test_refusals import held
 
 SUBJECT = "/shared/subject"
 AGENT = "a=$(pgrep -f '^/usr/libexec/sckpt/sckpt-agent .* step={0} .*job={1} '); "
@@ -310,6 +311,38 @@ def test_quota(cluster):
     assert text and "left of the quota" in text, text
     assert job.verify() == ["1-0 whole"]
     goes_on(job)
+
+
+def test_no_room_for_its_output(cluster):
+    """Of what was said before, at the restore: the job is held, and what it goes on from when there is room
+    is its newest checkpoint."""
+    text = "x" * 1000
+    cluster.run("n1", "mkdir -p /shared/small; mount -t tmpfs -o size=1m,mode=1777 none /shared/small", user="root")
+    try:
+        job = cluster.submit(cluster.script(
+            "job.sh", f"for i in $(seq 300); do echo line $i {text}; {pace('go')}; done; echo out >&2\n"),
+            options="--requeue --checkpoint -w n1 -o /shared/small/out -e err")
+        said = lambda: cluster.run("n1", "cat /shared/small/out", check=False).stdout.splitlines()  # noqa: E731
+        until("some lines", lambda: len(said()) > 20)
+        cluster.run("n1", f"sckpt create {job.number}")
+        seen = len(said())
+        until("more lines", lambda: len(said()) > seen + 20)
+        job.vacate("n1")
+        assert job.generations() == [1, 2]
+        cluster.run("n1", ">/shared/small/out; head -c 2m /dev/zero >/shared/small/full; true", user="root")
+        cluster.ctl(f"scontrol release {job.number}")
+        held(job)
+        err = (cluster.home() / "err").read_text()
+        assert "No space left on device" in err and "generation 1" not in err, err
+        cluster.run("n1", "rm /shared/small/full", user="root")
+        (cluster.home() / "go").touch()
+        cluster.ctl(f"scontrol release {job.number}")
+        assert job.wait_end() == ["COMPLETED"]
+        assert said() == [f"line {i} {text}" for i in range(1, 301)]
+        err = (cluster.home() / "err").read_text()
+        assert "restored from checkpoint 2 on n1" in err, err
+    finally:
+        cluster.run("n1", "umount /shared/small", user="root")
 
 
 def test_full_before_it_starts(cluster):

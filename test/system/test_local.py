@@ -2,6 +2,8 @@
 """What only the node has (/tmp, /dev/shm, …) comes along to the next one."""
 import re
 
+import pytest
+
 from test_refusals import held
 
 SUBJECT = "/shared/subject"
@@ -160,6 +162,54 @@ def test_names_of_unix_sockets(cluster):
     assert job.wait_end() == ["COMPLETED"], job.text()
     assert job.text().splitlines() == [
         "ready", "stream 0o140755", "datagram False True"], job.text()
+
+
+OPENED = """import os, time
+top = os.environ["WHERE"] + "/dir-" + os.environ["SLURM_JOB_ID"]
+os.makedirs(top + "/a/b")
+there = os.open(top + "/a/b", os.O_RDONLY)
+print("ready", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.1)
+with os.fdopen(os.open("new", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=there), "w") as f:
+    f.write("text")
+print(os.listdir(top + "/a/b"), flush=True)
+"""
+
+
+@pytest.mark.parametrize("where", ("/tmp", "/srv/link"))
+def test_open_directories(cluster, where):
+    """A directory that only is open is needed, too; also below a name that is a link."""
+    (cluster.home() / "opened.py").write_text(OPENED)
+    for n in ("n1", "n2"):
+        cluster.run(n, "mkdir -p /srv/there; chmod 1777 /srv/there; ln -sfn there /srv/link", user="root")
+    cluster.conf("local=/tmp:/srv/link\n")
+    job = cluster.submit(cluster.script("job.sh", f"export WHERE={where}; exec python3 opened.py\n"),
+                         options="--requeue --checkpoint -w n1 -e err")
+    job.wait_output("^ready$")
+    cluster.run("n1", f"sckpt create {job.number}")
+    job.vacate("n2")
+    assert job.generations() == [1, 2]
+    cluster.ctl(f"touch /shared/home/user1/go; scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"], job.text() + (cluster.home() / "err").read_text()
+    assert job.record()["nodes"] == "n2"
+    assert job.text().splitlines() == ["ready", "['new']"]
+
+
+def test_another_programs_file_is_kept(cluster):
+    """Of the same name and inode as one that the step has left there, and with other content."""
+    there = "/tmp/one-$SLURM_JOB_ID"
+    script = cluster.script("job.sh", f"exec 3>{there}; echo first >&3; echo ready; "
+                            f"until [ -e go ]; do sleep 0.1; done; echo last >&3; cat {there}\n")
+    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err")
+    job.wait_output("^ready$")
+    job.vacate("n1")
+    there = there.replace("$SLURM_JOB_ID", str(job.number))
+    cluster.run("n1", f"echo other >{there}")
+    cluster.ctl(f"touch /shared/home/user1/go; scontrol release {job.number}")
+    assert job.wait_end() == ["COMPLETED"], job.text()
+    assert job.text().splitlines() == ["ready", "first", "last"]
+    assert cluster.run("n1", f"cat {there}.sckpt-cut.{job.number}.*").stdout == "other\n"
 
 
 SQLITE = """import os, sqlite3, time

@@ -204,6 +204,35 @@ def test_back_to_an_older_checkpoint(cluster, mode):
     assert (home / "started").read_text().split() == ["one", "two"]
 
 
+def test_log_of_steps_that_are_over(cluster):
+    """Two steps append to one file; the first has ended, and writes to it no more when the second
+    goes back."""
+    home = cluster.home()
+    part = ("bash -c 'exec >>run.log; for i in $(seq {}); do echo {} $i; [ -e {} ] || sleep 0.1; done'")
+    job = cluster.submit(cluster.script(
+        "job.sh", f"srun {part.format(200, 'one', 'quick-1')}\necho next\nsrun {part.format(MANY, 'two', 'quick-2')}\n"),
+        options="--requeue --checkpoint -e err")
+    written = lambda: (home / "run.log").read_text().splitlines() if (home / "run.log").exists() else []  # noqa: E731
+    until("the first", lambda: "one 10" in written())
+    cluster.ctl(f"sckpt create {job.number}")
+    (home / "quick-1").touch()
+    until("the second", lambda: "two 10" in written())
+    cluster.ctl(f"sckpt create {job.number}")
+    count = len(written())
+    until("more", lambda: len(written()) > count + 10)
+
+    def lose():
+        for step, last in (("batch", 3), ("srun-2", 2)):
+            until("the dump at the stop", lambda s=step, n=last: job.generations(s)[-1:] == [n])  # noqa: B023
+            job.manifests(step)[-1].unlink()
+        assert job.generations("srun-1")
+
+    job.preempt(hold=lose)
+    (home / "quick-2").touch()
+    assert job.wait_end() == ["COMPLETED"]
+    assert written() == [f"one {i}" for i in range(1, 201)] + [f"two {i}" for i in range(1, MANY + 1)]
+
+
 def test_step_whose_checkpoint_is_lost(cluster):
     """It starts afresh and its output comes whole; and when that run of it is saved and
     goes on, what comes again is what that run had said."""

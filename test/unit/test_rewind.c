@@ -231,11 +231,11 @@ void local_remove(int dir, const char *name)
 }
 
 void local_find_left(const struct step *step, const struct manifest *m,
-		     const ino_t inodes[], bool left[])
+		     const struct stat files[], bool left[])
 {
 	(void)step;
 	(void)m;
-	(void)inodes;
+	(void)files;
 	(void)left;
 }
 
