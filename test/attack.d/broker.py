@@ -325,6 +325,15 @@ def hook(c):
     return f"the hook asks where nobody else gets to; what is restored has {said}"
 
 
+@attack("the program's own handlers, of the signals that the C library keeps from being blocked (32, 33), in the middle of its restore")
+def handlers(c):
+    c.conf("elevate=seccomp,tcp\n")
+    said = watched_restores(c, sandboxed(c), "masks.py", bool)
+    # SIGKILL and SIGSTOP; SIGCHLD is criu's still.
+    must_not(set(said) - {"9", "17", "19"}, f"what criu restores takes the signals {said}")
+    return f"all is blocked but {said}"
+
+
 # Many of both: that takes the first thread, and the others, some time.
 CONNECTED = """import socket, threading, time
 s = socket.create_server(("127.0.0.1", 0))
