@@ -495,9 +495,53 @@ static void blocks_all_in_a_restore(void **state)
 	assert_int_equal(blocked(), before);
 }
 
+static volatile sig_atomic_t handled;
+
+static void handle(int signal)
+{
+	(void)signal;
+	handled++;
+}
+
+/* The stand-in of a zombie, with its parent's handlers, and signals that were sent. */
+static int unblock_all(void)
+{
+	const int signals[] = { SIGUSR1, SIGURG, SIGRTMIN, SIGRTMAX };
+	sigset_t all;
+
+	setenv("SCKPT_RESTORES", "1", 1);
+	sigfillset(&all);
+	sigdelset(&all, SIGCHLD);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		signal(signals[i], handle);
+		raise(signals[i]);
+	}
+	signal(SIGCHLD, handle);
+	sigprocmask(SIG_UNBLOCK, &all, NULL);
+	if (handled || (blocked() & ~(UINT64_C(3) << 31)))
+		return 1;
+	/* Criu's own. */
+	raise(SIGCHLD);
+	return handled == 1 ? 0 : 2;
+}
+
+static void handles_nothing_of_the_programs(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0)
+		_exit(unblock_all());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(handles_nothing_of_the_programs),
 		cmocka_unit_test(blocks_all_in_a_restore),
 		cmocka_unit_test(dies_with_criu_in_a_restore),
 		cmocka_unit_test(lives_on_in_a_dump),
