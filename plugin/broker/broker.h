@@ -148,6 +148,8 @@ int numbers_add(struct numbers *n, uint64_t value);
 int rseq_areas(const uint8_t *core, size_t size, struct numbers *areas);
 /* pstree.img: the threads of a process, which core-*.img are of. */
 int rseq_threads(const uint8_t *pstree, size_t size, uint32_t pid, struct numbers *tids);
+/* pstree.img: -1 unless ROOT_PID is the root of the tree, and the only one. Pure. */
+int pstree_look(const uint8_t *pstree, size_t size, struct err *e);
 
 /* ---- asked.c --------------------------------------------------------------------------- */
 

@@ -3,6 +3,9 @@
  * Where the threads of a process have their areas for restartable sequences (rseq(2)), by images that
  * root has sealed. In there is an address that the kernel believes: of instructions where a thread goes on
  * that was interrupted. Criu registers the areas while its tasks have more than the program had.
+ *
+ * And whose PID the tree's root has: criu believes its parasite of that, in memory that the user can write to
+ * (dump_one_task(), criu/cr-dump.c), and the broker knows the root by it (criu/adopt.c, in_trace.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +13,7 @@
 #include "broker.h"
 
 /* images/core.proto, rseq.proto, pstree.proto: numbers of fields */
-enum { CORE_THREAD = 5, THREAD_RSEQ = 15, RSEQ_POINTER = 1, PSTREE_PID = 1, PSTREE_THREADS = 5 };
+enum { CORE_THREAD = 5, THREAD_RSEQ = 15, RSEQ_POINTER = 1, PSTREE_PID = 1, PSTREE_PARENT = 2, PSTREE_THREADS = 5 };
 
 int numbers_add(struct numbers *n, uint64_t value)
 {
@@ -102,4 +105,38 @@ int rseq_threads(const uint8_t *pstree, size_t size, uint32_t pid, struct number
 			return -1;
 	}
 	return rc < 0 || !tids->count ? -1 : 0;
+}
+
+/* Are all of the numbers of that field this one, and is it there? -1: it is not understood. */
+static int all_are(struct pb m, uint32_t field, uint64_t value)
+{
+	struct numbers found = { .count = 0 };
+	int rc = find_all(m, &field, 1, &found), good = found.count > 0;
+
+	for (size_t i = 0; i < found.count; i++)
+		good &= found.list[i] == value;
+	free(found.list);
+	return rc < 0 ? -1 : good;
+}
+
+int pstree_look(const uint8_t *pstree, size_t size, struct err *e)
+{
+	struct pb entries, entry;
+	bool first = true, good = true;
+	int rc;
+
+	if (size < MAGICS)
+		return err_set(e, "pstree.img is not understood");
+	entries = pb_of(pstree + MAGICS, size - MAGICS);
+	for (; (rc = pb_message(&entries, &entry)) > 0; first = false) {
+		int none = all_are(entry, PSTREE_PARENT, 0), root = all_are(entry, PSTREE_PID, ROOT_PID);
+
+		if (none < 0 || root < 0)
+			return err_set(e, "pstree.img is not understood");
+		/* The first one, and no other. */
+		good &= none == first && root == first;
+	}
+	if (rc < 0 || first)
+		return err_set(e, "pstree.img is not understood");
+	return good ? 0 : err_set(e, "an image has another root of the tree than process %d", ROOT_PID);
 }

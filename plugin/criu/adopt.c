@@ -11,8 +11,8 @@
  * has not run yet, is made to call prctl once. It inherits what is set for criu (ptrace(2)).
  *
  * Of a criu with more capabilities than a program may have, the root gives those up then
- * that are only criu's own to use: all processes that criu makes descend from it (and those that
- * they need until their sockets are restored: in_tcp.c). Each of their threads gives up
+ * that are only criu's own to use: all processes that criu makes descend from it, which is the first
+ * of them, or none goes on. (Those that they need until their sockets are restored: in_tcp.c.) Each of their threads gives up
  * the rest by itself, when its memory is the user's to write to already, by way of those that
  * were quicker.
  */
@@ -71,13 +71,14 @@ int adopt_event(pid_t criu, int status, uint64_t keep, struct err *e)
 	if (child == ROOT_PID)
 		rc = prepare(child, keep, e);
 	else if (child)
-		wait_stop(child);
-	/* With what it has it is not to go on. */
+		rc = wait_stop(child) == 0 && keep ? err_set(e, "criu has made process %d before the root", child) : 0;
+	/* With what it has it is not to go on. The broker's runner, which is root without CAP_KILL, may send
+	 * it no signal. */
 	if (rc < 0)
-		kill(child, SIGKILL);
-	if (child)
+		call_in(child, SYS_exit_group, 1, 0);
+	else if (child)
 		ptrace(PTRACE_DETACH, child, 0, 0);
-	if (child == ROOT_PID) {
+	if (rc < 0 || child == ROOT_PID) {
 		ptrace(PTRACE_DETACH, criu, 0, 0);
 		return rc < 0 ? -1 : 1;
 	}

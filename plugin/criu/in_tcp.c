@@ -11,7 +11,8 @@
  * logs (tcp_repair_off(), criu/include/sk-inet.h).
  *
  * A connection that is on its way in a unix socket is in nobody's table of descriptors: nobody
- * has looked where it leads, and nobody would take it out of repair mode. It is not dumped.
+ * has looked where it leads, and nobody would take it out of repair mode. It is not dumped, nor is any other
+ * TCP socket there.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -120,12 +121,13 @@ int tcp_go_on(pid_t pid)
 
 /* ---- at a dump -------------------------------------------------------------------------- */
 
+/* Or soon is: others may have it, too, who are not frozen. */
 static bool is_connected(int fd)
 {
 	struct sockaddr_storage peer;
 	socklen_t size = sizeof(peer);
 
-	return is_tcp(fd) && getpeername(fd, (struct sockaddr *)&peer, &size) == 0;
+	return is_tcp(fd) && ((caps_of(0) & NET_ADMIN) || getpeername(fd, (struct sockaddr *)&peer, &size) == 0);
 }
 
 static bool has_connection(struct msghdr *m)

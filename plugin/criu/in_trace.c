@@ -40,9 +40,9 @@ static long restore_trace(int request, pid_t pid, void *addr, unsigned long data
 	static bool attaches;
 	long rc;
 
-	/* The first one of all; before it tries what the kernel can do, or has the root unlock
-	 * something (arch_shstk_unlock()). */
-	if (request == PTRACE_SEIZE && pid == ROOT_PID && !attaches && all_is_there) {
+	/* The first one of all, whatever its PID; before all is there criu tries what the kernel can do,
+	 * or has the root unlock something (arch_shstk_unlock()). */
+	if (request == PTRACE_SEIZE && !attaches && all_is_there) {
 		attaches = true;
 		if (caps_of(0) & UINT64_C(1) << CRIU_MARK)
 			attach_all();

@@ -60,7 +60,7 @@ def restarts(c, job, user="user1"):
 
 # What is done to the exported images, and what has to stop it.
 RESEAL = ("import hashlib, re, subprocess; p = 'ex/sckpt-broker.img'; t = open(p).read().partition('\\n')[2]; "
-          "t = re.sub('image (core-[0-9]+.img) .*', lambda m: 'image %s %d %s' % (m[1], "
+          "t = re.sub('image ((?:core-[0-9]+|pstree).img) .*', lambda m: 'image %s %d %s' % (m[1], "
           "len(d := open('ex/' + m[1], 'rb').read()), hashlib.sha256(d).hexdigest()), t); "
           "h = hashlib.sha256(t.encode()).digest(); "
           "s = subprocess.run(['munge'], input=h, capture_output=True).stdout.decode().strip(); "
@@ -326,6 +326,15 @@ def hook(c):
     return f"the hook asks where nobody else gets to; what is restored has {said}"
 
 
+@attack("the program's own handlers, of the signals that the C library keeps from being blocked (32, 33), in the middle of its restore")
+def handlers(c):
+    c.conf("elevate=seccomp,tcp\n")
+    said = watched_restores(c, sandboxed(c), "masks.py", bool)
+    # SIGKILL and SIGSTOP; SIGCHLD is criu's still.
+    must_not(set(said) - {"9", "17", "19"}, f"what criu restores takes the signals {said}")
+    return f"all is blocked but {said}"
+
+
 # Many of both: that takes the first thread, and the others, some time.
 CONNECTED = """import socket, threading, time
 s = socket.create_server(("127.0.0.1", 0))
@@ -527,17 +536,26 @@ def killed(c):
     return f"criu ends, and with it what it restores: {dict(ended)}, {sent}"
 
 
-@attack("capabilities in images that criu was made to believe by its parasite, and root has sealed")
+# What criu wrote then, and has to stop it.
+BELIEVED = {
+    "more": "an image would give its process capabilities that it cannot have had",
+    # It would keep all that criu has, and what it is known by another process would have.
+    "root": "an image has another root of the tree than process 1000",
+}
+
+
+@attack("capabilities, and another PID of the tree's root, in images that criu was made to believe by its parasite, and root has sealed")
 def believed(c):
     c.conf("elevate=seccomp,tcp\n")
-    job = sandboxed(c)
-    c.run(NODE, f"rm -rf ex; sckpt export {job.number} ex; python3 {INSIDE}/forge.py ex more")
-    # As the broker would have done, with what criu gave it.
-    c.run(NODE, f"cd ~user1 && python3 -c \"{RESEAL}\"", user="root")
-    c.run(NODE, f"{FIT}; sckpt import ex --force")
-    said = restarts(c, job)
-    assert "an image would give its process capabilities that it cannot have had" in said, said
-    return said[:150]
+    job, how = sandboxed(c), []
+    for what, stop in BELIEVED.items():
+        c.run(NODE, f"rm -rf ex; sckpt export {job.number} ex; python3 {INSIDE}/forge.py ex {what}")
+        # As the broker would have done, with what criu gave it.
+        c.run(NODE, f"cd ~user1 && python3 -c \"{RESEAL}\"", user="root")
+        c.run(NODE, f"{FIT}; sckpt import ex --force")
+        how.append(restarts(c, job))
+        assert stop in how[-1], how
+    return "; ".join(x[:150] for x in how)
 
 
 # criu/command.c. What is the job's own, and where the hook is, as patterns.

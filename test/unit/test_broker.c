@@ -196,6 +196,33 @@ static void sequences(void **state)
 	free(n.list);
 }
 
+/* Process `pid`, of parent `parent`, and 1001 below it, of which another parent is said. */
+static int roots(uint8_t pid_low, uint8_t parent, uint8_t child_of)
+{
+	const uint8_t tree[] = { 1, 2, 3, 4, 5, 6, 7, 8, 5, 0, 0, 0, 8, pid_low, 7, 2 << 3, parent,
+				 child_of ? 6 : 5, 0, 0, 0, 8, 0xe9, 7, 2 << 3, child_of, 7 };
+	struct err e;
+
+	return pstree_look(tree, sizeof(tree) - !child_of, &e);
+}
+
+static void root_of_tree(void **state)
+{
+	const uint8_t twice[] = { 1, 2, 3, 4, 5, 6, 7, 8, 8, 0, 0, 0, 8, 0xe8, 7, 8, 0xd0, 15, 2 << 3, 0 };
+	const uint8_t none[] = { 1, 2, 3, 4, 5, 6, 7, 8, 3, 0, 0, 0, 8, 0xe8, 7 };
+	struct err e;
+
+	(void)state;
+	assert_int_equal(roots(0xe8, 0, 0xe8), 0);
+	/* Another one; one with a parent; and a second one. */
+	assert_int_equal(roots(0xea, 0, 0xea), -1);
+	assert_int_equal(roots(0xe8, 1, 0xe8), -1);
+	assert_int_equal(pstree_look(twice, sizeof(twice), &e), -1);
+	assert_int_equal(pstree_look(none, sizeof(none), &e), -1);
+	assert_int_equal(pstree_look(none, 8, &e), -1);
+	assert_int_equal(pstree_look(none, 7, &e), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +231,7 @@ int main(void)
 		cmocka_unit_test(requests),
 		cmocka_unit_test(capabilities),
 		cmocka_unit_test(sequences),
+		cmocka_unit_test(root_of_tree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -458,9 +459,90 @@ static void none_goes_on_if_one_cannot_be_attached_to(void **state)
 	assert_int_equal(restore(more_threads, true), 1);
 }
 
+/* As the kernel has it. */
+static uint64_t blocked(void)
+{
+	uint64_t mask = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, sizeof(mask));
+	return mask;
+}
+
+static void blocks_all_in_a_restore(void **state)
+{
+	const uint64_t librarys = UINT64_C(3) << 31, never = UINT64_C(1) << (SIGKILL - 1) | UINT64_C(1) << (SIGSTOP - 1);
+	const uint64_t before = blocked();
+	sigset_t all, old, other, saved;
+
+	(void)state;
+	/* As criu_signals_setup() does it. */
+	sigfillset(&all);
+	sigdelset(&all, SIGCHLD);
+	assert_int_equal(sigprocmask(SIG_SETMASK, &all, &old), 0);
+	assert_int_equal(blocked() & librarys, 0);
+	setenv("SCKPT_RESTORES", "1", 1);
+	assert_int_equal(sigprocmask(SIG_SETMASK, &all, NULL), 0);
+	assert_int_equal(~blocked(), never | UINT64_C(1) << (SIGCHLD - 1));
+	/* What is there while one more is blocked for a moment is so again. */
+	sigemptyset(&other);
+	sigaddset(&other, SIGCHLD);
+	assert_int_equal(sigprocmask(SIG_BLOCK, &other, &saved), 0);
+	assert_int_equal(~blocked(), never);
+	assert_int_equal(sigprocmask(SIG_SETMASK, &saved, NULL), 0);
+	assert_int_equal(~blocked(), never | UINT64_C(1) << (SIGCHLD - 1));
+	unsetenv("SCKPT_RESTORES");
+	assert_int_equal(sigprocmask(SIG_SETMASK, &old, NULL), 0);
+	assert_int_equal(blocked(), before);
+}
+
+static volatile sig_atomic_t handled;
+
+static void handle(int signal)
+{
+	(void)signal;
+	handled++;
+}
+
+/* The stand-in of a zombie, with its parent's handlers, and signals that were sent. */
+static int unblock_all(void)
+{
+	const int signals[] = { SIGUSR1, SIGURG, SIGRTMIN, SIGRTMAX };
+	sigset_t all;
+
+	setenv("SCKPT_RESTORES", "1", 1);
+	sigfillset(&all);
+	sigdelset(&all, SIGCHLD);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		signal(signals[i], handle);
+		raise(signals[i]);
+	}
+	signal(SIGCHLD, handle);
+	sigprocmask(SIG_UNBLOCK, &all, NULL);
+	if (handled || (blocked() & ~(UINT64_C(3) << 31)))
+		return 1;
+	/* Criu's own. */
+	raise(SIGCHLD);
+	return handled == 1 ? 0 : 2;
+}
+
+static void handles_nothing_of_the_programs(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0)
+		_exit(unblock_all());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(handles_nothing_of_the_programs),
+		cmocka_unit_test(blocks_all_in_a_restore),
 		cmocka_unit_test(dies_with_criu_in_a_restore),
 		cmocka_unit_test(lives_on_in_a_dump),
 		cmocka_unit_test(peeks_as_the_library_does),

@@ -39,6 +39,14 @@ for path in top.glob("core-*.img"):
                 at["no_new_privs"] = 0
     with path.open("wb") as f:
         pycriu.images.dump(image, f)
+if kind == "root":
+    with (top / "pstree.img").open("rb") as f:
+        image = pycriu.images.load(f)
+    for entry in image["entries"]:
+        for name in ("pid", "ppid", "pgid", "sid"):
+            entry[name] = 2000 if entry[name] == 1000 else entry[name]
+    with (top / "pstree.img").open("wb") as f:
+        pycriu.images.dump(image, f)
 manifest = json.loads((top / "sckpt.json").read_text())
 for image in manifest["images"]:
     data = (top / image["name"]).read_bytes()
