@@ -19,13 +19,18 @@ void answer_end(struct supervisor *s, int64_t touched)
 	struct control msg = { .kind = CONTROL_KEEP, .value = ENDING_FORGET,
 			       .batch_flag = -1 };
 	struct job_facts facts;
+	const struct own_end end = { .run = s->spec.restart,
+				     .signalled = s->passed,
+				     .stopped = s->stopped > touched ?
+							s->stopped :
+							touched,
+				     .told = told_at(s),
+				     .ours = s->requeue_ordered };
 
 	job_ask(s->spec.job, &facts, NULL);
-	msg.value = ending_of(&facts, s->spec.restart,
-			      s->passed > touched ? s->passed : touched,
-			      told_at(s));
+	msg.value = ending_of(&facts, &end);
 	/* In the first run nothing has been counted yet. */
-	if (msg.value != ENDING_FORGET)
+	if (msg.value == ENDING_MAYBE || msg.value == ENDING_REQUEUED)
 		msg.batch_flag = s->spec.restart > 0 ?
 					 job_batch_flag(s->spec.job, NULL) :
 					 1;

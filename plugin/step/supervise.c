@@ -62,8 +62,10 @@ static void pass_signal(struct supervisor *s, int task, int sig)
 }
 
 /* SIGTERM, to the tasks that got one. */
-static void pass_term(struct supervisor *s)
+static void pass_term(struct supervisor *s, bool stop)
 {
+	if (stop)
+		s->stopped = time(NULL);
 	if (!s->links.count)
 		pass_signal(s, ALL_TASKS, SIGTERM);
 	for (int i = 0; i < s->links.count; i++) {
@@ -143,7 +145,7 @@ static void on_not_followed(struct supervisor *s, const struct control *msg)
 		tell_refusal(s, msg->text);
 	if (s->following == SIGTERM) {
 		s->refused = true;
-		pass_term(s);
+		pass_term(s, true);
 	}
 	dump_is_over(s);
 }
@@ -151,7 +153,7 @@ static void on_not_followed(struct supervisor *s, const struct control *msg)
 static void on_pass(struct supervisor *s, bool to_program)
 {
 	if (to_program && s->following == SIGTERM)
-		pass_term(s);
+		pass_term(s, true);
 	else if (to_program)
 		pass_signal(s, ALL_TASKS, s->following);
 	dump_is_over(s);
@@ -169,7 +171,7 @@ static void on_term(struct supervisor *s)
 		return;
 	}
 	if (s->refused) {
-		pass_term(s);
+		pass_term(s, true);
 		return;
 	}
 	if (s->spec.part) {
@@ -190,7 +192,7 @@ static void on_term(struct supervisor *s)
 			control_send(s->spec.control,
 				     &(struct control){ .kind = CONTROL_PASS },
 				     NULL);
-		pass_term(s);
+		pass_term(s, cause != CAUSE_SIGNAL);
 		break;
 	case ACTION_SAVE:
 		order_dump(s, IN_GRACE, cause_name(cause), "");
@@ -217,7 +219,7 @@ static void on_late(struct supervisor *s)
 	s->term = false;
 	if (!s->spec.part)
 		tell_refusal(s, "another one was being written when the step was told to end, and is not done yet: with a longer KillWait or a faster store it would be");
-	pass_term(s);
+	pass_term(s, true);
 }
 
 /* For poll(2). */
@@ -337,10 +339,12 @@ static bool requeued(struct supervisor *s, struct err *e)
 {
 	struct job_facts facts;
 
-	if (job_requeue(s->spec.job, e) == 0)
-		return true;
-	job_ask(s->spec.job, &facts, NULL);
-	return facts.answered && facts.pending;
+	s->requeue_ordered = job_requeue(s->spec.job, e) == 0;
+	if (!s->requeue_ordered) {
+		job_ask(s->spec.job, &facts, NULL);
+		s->requeue_ordered = facts.answered && facts.pending;
+	}
+	return s->requeue_ordered;
 }
 
 /* It is saved: now Slurm is to stop it, and start it again. SIGTERM follows,
@@ -562,7 +566,7 @@ static void on_refused(struct supervisor *s, const char *why)
 		periodic_ask_in(&s->periodic, 10, now_ns());
 	if (stopping) {
 		s->refused = true;
-		pass_term(s);
+		pass_term(s, true);
 	}
 	dump_is_over(s);
 }

@@ -60,8 +60,11 @@ struct supervisor {
 	bool term; /* SIGTERM came meanwhile, and is still to be answered */
 	int64_t told; /* when it came, CLOCK_MONOTONIC in ns; 0: it has not */
 	int64_t passed; /* when the program last got a signal, s since 1970 */
+	int64_t stopped; /* when it last got SIGTERM of a stop */
 	bool refused; /* one was refused: SIGTERM goes to the program */
 	bool requeue; /* the job is to be requeued when this dump is done */
+	bool requeue_ordered; /* it was, by this step or for it */
+	bool afresh; /* what lay in the store is not gone on from */
 	bool evicted; /* Slurm does not start it again */
 	bool own_stderr; /* lines of events are wanted there */
 	char refusal[640]; /* the last reason: a dump by the clock that is
