@@ -159,23 +159,32 @@ static void on_pass(struct supervisor *s, bool to_program)
 	dump_is_over(s);
 }
 
+/* The others hear that SIGTERM is the program's. */
+static void pass_on_others(struct supervisor *s)
+{
+	if (s->pass_others)
+		control_send(s->spec.control,
+			     &(struct control){ .kind = CONTROL_PASS }, NULL);
+	s->pass_others = false;
+}
+
 static void on_term(struct supervisor *s)
 {
 	struct job_facts facts;
+	enum action action;
 	enum cause cause;
 
 	if (s->dumping == ENDING || s->ended)
 		return; /* steps are told twice */
-	if (s->dumping != NOTHING) {
-		s->term = true;
-		return;
-	}
 	if (s->refused) {
 		pass_term(s, true);
 		return;
 	}
 	if (s->spec.part) {
-		follow_first(s, SIGTERM);
+		if (s->dumping == NOTHING)
+			follow_first(s, SIGTERM);
+		else
+			s->term = true;
 		return;
 	}
 	job_ask(s->spec.job, &facts, NULL);
@@ -186,12 +195,17 @@ static void on_term(struct supervisor *s)
 	}
 	cause = stop_cause(&facts);
 	s->evicted = cause == CAUSE_EVICTED;
-	switch (stop_action(cause, &s->spec)) {
+	action = stop_action(cause, &s->spec);
+	if (action != ACTION_PASS && s->dumping != NOTHING) {
+		s->term = true;
+		return;
+	}
+	switch (action) {
 	case ACTION_PASS:
-		if (s->spec.nodes > 1)
-			control_send(s->spec.control,
-				     &(struct control){ .kind = CONTROL_PASS },
-				     NULL);
+		/* While all nodes dump, the word for that is the last one. */
+		s->pass_others = s->spec.nodes > 1;
+		if (s->dumping == NOTHING)
+			pass_on_others(s);
 		pass_term(s, cause != CAUSE_SIGNAL);
 		break;
 	case ACTION_SAVE:
@@ -542,6 +556,7 @@ static void on_children(struct supervisor *s)
 static void dump_is_over(struct supervisor *s)
 {
 	s->dumping = NOTHING;
+	pass_on_others(s);
 	if (s->term) {
 		s->term = false;
 		on_term(s);

@@ -58,6 +58,7 @@ struct supervisor {
 	pid_t waker; /* wakes the step's other nodes, or 0 */
 	int64_t woken; /* when, CLOCK_MONOTONIC in ns; 0 never */
 	bool term; /* SIGTERM came meanwhile, and is still to be answered */
+	bool pass_others; /* it is the program's, which other nodes hear after the dump */
 	int64_t told; /* when it came, CLOCK_MONOTONIC in ns; 0: it has not */
 	int64_t passed; /* when the program last got a signal, s since 1970 */
 	int64_t stopped; /* when it last got SIGTERM of a stop */
