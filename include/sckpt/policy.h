@@ -119,6 +119,7 @@ struct own_end {
 	int64_t stopped;
 	int64_t told; /* when this step was told to stop, or now */
 	bool ours; /* this step has had the job requeued */
+	bool requeue_exit; /* its exit code is one of RequeueExit */
 };
 
 enum ending ending_of(const struct job_facts *facts, const struct own_end *end);
@@ -155,6 +156,8 @@ int requeue_wait(const struct job_facts *facts, int wait, int slurms,
 char *config_ask(struct err *e);
 /* The value of a name in it. False: there is none. */
 bool config_find(const char *text, const char *name, char *value, size_t size);
+/* Is a job that ends with that exit code put back (RequeueExit)? */
+bool config_requeue_exit(const char *text, int code);
 /* How long a requeued job waits before it may start, s. */
 int config_requeue_delay(const char *text);
 

@@ -24,7 +24,7 @@ enum ending ending_of(const struct job_facts *f, const struct own_end *end)
 	if (!f->answered || !f->batch || !f->requeue)
 		return ENDING_FORGET;
 	/* Ended by the stop is not ended. */
-	if (f->pending && (f->preempt_time || end->ours))
+	if (f->pending && (f->preempt_time || end->ours) && !end->requeue_exit)
 		return is_since(touched, end->told) ? ENDING_FORGET :
 						      ENDING_REQUEUED;
 	/* Often that was the program's own order, for a signal too, and it relies on it. */
@@ -33,9 +33,14 @@ enum ending ending_of(const struct job_facts *f, const struct own_end *end)
 							   ENDING_AFRESH;
 	if (!f->running)
 		return ENDING_FORGET;
+	if (f->preempt_time && is_since(touched, f->preempt_time))
+		return ENDING_FORGET;
+	/* What it has saved itself is read there; a checkpoint would come to the same
+	 * exit again, for ever. */
+	if (end->requeue_exit)
+		return ENDING_AFRESH;
 	if (f->preempt_time)
-		return is_since(touched, f->preempt_time) ? ENDING_FORGET :
-							    ENDING_MAYBE;
+		return ENDING_MAYBE;
 	return end->run > 0 ? ENDING_MAYBE : ENDING_FORGET;
 }
 

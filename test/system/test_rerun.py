@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from conftest import until
+from conftest import COMMAND, sh, until
 
 # Every start of the program leaves a line in `starts`, outside of its output.
 PROGRAM = ("echo start >>starts\n"
@@ -140,6 +140,32 @@ def test_requeues_itself_for_a_signal(cluster):
         (cluster.home() / "order").touch()
         until("its order", lambda: "ordered" in job.text())
     end_of(job, 0, 1)
+    assert starts(cluster) == 2
+    assert job.text() == "second\n"
+    assert AT_ITS_TOP in (cluster.home() / "err").read_text()
+
+
+@contextlib.contextmanager
+def requeue_exit(cluster, code):
+    conf = cluster.etc / "slurm.conf"
+    before = conf.read_text()
+    try:
+        conf.write_text(before + f"RequeueExit={code}\n")
+        sh(COMMAND, "reconfigure")
+        yield
+    finally:
+        conf.write_text(before)
+        sh(COMMAND, "reconfigure")
+
+
+def test_requeue_exit(cluster):
+    """Its own state says where it goes on, not a checkpoint, which would come to the same exit for ever."""
+    with requeue_exit(cluster, "200-210"):
+        job = begin(cluster, 207, "-e err", "[ -e go ] && { echo start >>starts; echo second; exit 0; }\n" + PROGRAM)
+        cluster.ctl(f"sckpt create {job.number}")
+        assert job.generations() == [1]
+        go(cluster)
+        end_of(job, 0, 1)
     assert starts(cluster) == 2
     assert job.text() == "second\n"
     assert AT_ITS_TOP in (cluster.home() / "err").read_text()

@@ -390,6 +390,18 @@ static void every_ending(void **state)
 		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .stopped = 980 }, ENDING_MAYBE },
 		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .stopped = 989 }, ENDING_FORGET },
 		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .run = 2, .stopped = 995 }, ENDING_FORGET },
+		/* It relies on its top, wherever it ended by itself. */
+		{ { MAY_COME_BACK, .running = true }, { .requeue_exit = true }, ENDING_AFRESH },
+		{ { MAY_COME_BACK, .running = true }, { .run = 3, .requeue_exit = true }, ENDING_AFRESH },
+		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .requeue_exit = true },
+		  ENDING_AFRESH },
+		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 },
+		  { .stopped = 995, .requeue_exit = true }, ENDING_FORGET },
+		{ { PUT_BACK, .preempt_time = 999 }, { .requeue_exit = true }, ENDING_AFRESH },
+		{ { PUT_BACK, .preempt_time = 999 }, { .stopped = 1000, .requeue_exit = true },
+		  ENDING_FORGET },
+		{ { .answered = true, .batch = true, .running = true }, { .requeue_exit = true },
+		  ENDING_FORGET },
 		/* The flag of an earlier grace time may still be set. */
 		{ { MAY_COME_BACK, .running = true }, { .run = 1 }, ENDING_MAYBE },
 		{ { MAY_COME_BACK, .running = true }, { .run = 0 }, ENDING_FORGET },
@@ -508,6 +520,12 @@ static void configuration(void **state)
 	assert_false(config_find(text, "Mail", value, sizeof(value)));
 	assert_false(config_find("", "Mail", value, sizeof(value)));
 	assert_int_equal(config_requeue_delay(text), 7);
+	for (int code = 0; code < 256; code++)
+		assert_int_equal(config_requeue_exit("RequeueExit             = 3-5,85\n"
+						     "RequeueExitHold         = 7\n", code),
+				 (code >= 3 && code <= 5) || code == 85);
+	assert_false(config_requeue_exit("RequeueExit             = (null)\n", 0));
+	assert_false(config_requeue_exit("RequeueExitHold         = 7\n", 7));
 	assert_int_equal(config_requeue_delay(""), 120);
 	assert_int_equal(config_requeue_delay("AuthInfo                = (null)\n"), 120);
 	assert_int_equal(config_requeue_delay(
