@@ -49,12 +49,34 @@ static void look_for_verdict(struct supervisor *s)
 
 #define ALL_TASKS (-1)
 
+static void note_halt(struct supervisor *s, int task, int sig)
+{
+	if (sig != SIGTSTP && sig != SIGCONT)
+		return;
+	if (task == ALL_TASKS)
+		s->halted = sig == SIGTSTP;
+	for (int i = 0; i < s->links.count; i++)
+		if (task == ALL_TASKS || task == i)
+			s->links.list[i].halted = sig == SIGTSTP;
+}
+
+/* What is saved then stands still when it is restored, and nobody wakes it. */
+static bool is_halted(const struct supervisor *s)
+{
+	bool halted = s->halted;
+
+	for (int i = 0; i < s->links.count; i++)
+		halted |= s->links.list[i].halted && !s->links.list[i].ended;
+	return halted;
+}
+
 static void pass_signal(struct supervisor *s, int task, int sig)
 {
 	const struct control msg = { .kind = CONTROL_SIGNAL,
 				     .value = sig,
 				     .task = task };
 
+	note_halt(s, task, sig);
 	/* Slurm sends SIGCONT before each SIGTERM. */
 	if (sig != SIGCONT && sig != SIGURG)
 		s->passed = time(NULL);
@@ -291,6 +313,12 @@ static void on_urg(struct supervisor *s, int task)
 
 /* ---- by the clock ------------------------------------------------------- */
 
+/* Never one while another is under way. */
+static bool may_dump(const struct supervisor *s)
+{
+	return s->dumping == NOTHING && !is_halted(s);
+}
+
 static void plan_limit(struct supervisor *s, const struct job_facts *facts)
 {
 	struct limit_plan plan = limit_plan(facts, time(NULL),
@@ -300,7 +328,7 @@ static void plan_limit(struct supervisor *s, const struct job_facts *facts)
 	if (plan.what == LIMIT_NEVER)
 		say(SAYS "step %u.%s: %s", s->spec.job, s->spec.step,
 		    plan.text);
-	else if (plan.what == LIMIT_ACT && s->dumping != NOTHING)
+	else if (plan.what == LIMIT_ACT && !may_dump(s))
 		periodic_ask_in(&s->periodic, 1, now_ns());
 	else if (plan.what == LIMIT_ACT)
 		order_dump(s, BEFORE_LIMIT, cause_name(CAUSE_TIMEOUT), "");
@@ -322,12 +350,11 @@ static void on_clock(struct supervisor *s)
 		plan_limit(s, &facts);
 	}
 	if (periodic_rehearsal(&s->periodic, now_ns())) {
-		s->periodic.check_due = s->dumping == NOTHING ? 0 : now_ns() + 1000000000;
-		if (s->dumping == NOTHING)
+		s->periodic.check_due = may_dump(s) ? 0 : now_ns() + 1000000000;
+		if (may_dump(s))
 			order_dump(s, REQUESTED, "--checkpoint=check", CHECK_REQUEST);
 	}
-	/* Never one while another is under way. */
-	if (periodic_checkpoint(&s->periodic, now_ns()) && s->dumping == NOTHING) {
+	if (periodic_checkpoint(&s->periodic, now_ns()) && may_dump(s)) {
 		if (s->spec.every > 0)
 			snprintf(reason, sizeof(reason), "every %d s",
 				 s->spec.every);
@@ -343,7 +370,7 @@ static void on_warning(struct supervisor *s)
 	ask_slurmctld(s, &facts);
 	if (s->periodic.limit_due)
 		plan_limit(s, &facts);
-	if (s->dumping == NOTHING &&
+	if (may_dump(s) &&
 	    warning_saves(&facts, &s->spec, time(NULL)))
 		order_dump(s, BY_CLOCK, "a warning signal", "");
 }
@@ -677,6 +704,20 @@ static void on_answer(struct supervisor *s)
 	}
 }
 
+static void on_events(struct supervisor *s, const struct pollfd *p, bool first)
+{
+	if (p[1].revents)
+		on_answer(s);
+	if (p[0].revents)
+		on_children(s);
+	if (p[2].revents)
+		on_signals(s);
+	if (p[3].revents)
+		links_take(&s->links);
+	if (!first)
+		on_links(s, p + 4);
+}
+
 /* The program's own streams must end when the program closes them; only for
  * messages is one kept. */
 static void leave_stdio(void)
@@ -738,20 +779,11 @@ int main(int argc, char *argv[])
 
 		if (n == 0 && first)
 			s.looker = 0;
+		if (n > 0)
+			on_events(&s, p, first);
+		/* After the signals: what was suspended wakes with those of its end. */
 		if (!s.looker)
 			on_clock(&s);
 		on_late(&s);
-		if (n <= 0)
-			continue;
-		if (p[1].revents)
-			on_answer(&s);
-		if (p[0].revents)
-			on_children(&s);
-		if (p[2].revents)
-			on_signals(&s);
-		if (p[3].revents)
-			links_take(&s.links);
-		if (!first)
-			on_links(&s, p + 4);
 	}
 }

@@ -16,6 +16,7 @@ struct link {
 	bool ended; /* its program has */
 	int status; /* wait status then */
 	bool term; /* it got SIGTERM, which is still to be answered */
+	bool halted; /* it got SIGTSTP, and no SIGCONT since */
 };
 
 struct links {
@@ -58,6 +59,7 @@ struct supervisor {
 	pid_t waker; /* wakes the step's other nodes, or 0 */
 	int64_t woken; /* when, CLOCK_MONOTONIC in ns; 0 never */
 	bool term; /* SIGTERM came meanwhile, and is still to be answered */
+	bool halted; /* as that of a link, of the step that has none */
 	bool pass_others; /* it is the program's, which other nodes hear after the dump */
 	int64_t told; /* when it came, CLOCK_MONOTONIC in ns; 0: it has not */
 	int64_t passed; /* when the program last got a signal, s since 1970 */
