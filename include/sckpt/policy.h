@@ -106,16 +106,23 @@ int jobs_queued(uint32_t **jobs, struct err *e);
 enum ending {
 	ENDING_FORGET, /* nothing is to be remembered of it */
 	ENDING_MAYBE, /* slurmctld may put the job back by itself */
-	ENDING_REQUEUED /* the job was put back before the program ended */
+	ENDING_REQUEUED, /* the job was put back before the program ended */
+	ENDING_AFRESH /* it is put back because that is wanted, and starts at its top */
 };
 
-/*
- * How the program of run `run` has ended. Seconds since 1970, 0 never: `touched`,
- * the last signal that reached the program, or the end of a step of its script that
- * may have been told to end; `told`, when this step was told to stop, or now.
- */
-enum ending ending_of(const struct job_facts *facts, int run, int64_t touched,
-		      int64_t told);
+/* How the program of run `run` has ended. Seconds since 1970, 0 never. */
+struct own_end {
+	int run;
+	int64_t signalled; /* the last signal that reached the program */
+	/* The last SIGTERM of a stop did, or a step of its script ended that may have
+	 * been told to end. */
+	int64_t stopped;
+	int64_t told; /* when this step was told to stop, or now */
+	bool ours; /* this step has had the job requeued */
+	bool requeue_exit; /* its exit code is one of RequeueExit */
+};
+
+enum ending ending_of(const struct job_facts *facts, const struct own_end *end);
 
 enum rerun {
 	RERUN_END, /* nobody asked for it: it ends as it had ended */
@@ -149,6 +156,8 @@ int requeue_wait(const struct job_facts *facts, int wait, int slurms,
 char *config_ask(struct err *e);
 /* The value of a name in it. False: there is none. */
 bool config_find(const char *text, const char *name, char *value, size_t size);
+/* Is a job that ends with that exit code put back (RequeueExit)? */
+bool config_requeue_exit(const char *text, int code);
 /* How long a requeued job waits before it may start, s. */
 int config_requeue_delay(const char *text);
 

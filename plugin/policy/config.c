@@ -54,6 +54,21 @@ static int number_of(const char *text, const char *list, const char *name)
 	return atoi(at + strlen(name));
 }
 
+bool config_requeue_exit(const char *text, int code)
+{
+	char value[4096], *rest = value, *word;
+
+	if (!config_find(text, "RequeueExit", value, sizeof(value)))
+		return false;
+	while ((word = strsep(&rest, ","))) {
+		int first, last, n = sscanf(word, "%d-%d", &first, &last);
+
+		if (n > 0 && code >= first && code <= (n > 1 ? last : first))
+			return true;
+	}
+	return false;
+}
+
 int config_requeue_delay(const char *text)
 {
 	/* 25.11 and later. */

@@ -11,22 +11,37 @@
 /* Clocks of nodes differ, and times are whole seconds. */
 #define SLACK 2
 
-enum ending ending_of(const struct job_facts *f, int run, int64_t touched,
-		      int64_t told)
+static bool is_since(int64_t time, int64_t begin)
 {
+	return time && time >= begin - SLACK;
+}
+
+enum ending ending_of(const struct job_facts *f, const struct own_end *end)
+{
+	int64_t touched = end->signalled > end->stopped ? end->signalled :
+							  end->stopped;
+
 	if (!f->answered || !f->batch || !f->requeue)
 		return ENDING_FORGET;
+	/* Ended by the stop is not ended. */
+	if (f->pending && (f->preempt_time || end->ours) && !end->requeue_exit)
+		return is_since(touched, end->told) ? ENDING_FORGET :
+						      ENDING_REQUEUED;
+	/* Often that was the program's own order, for a signal too, and it relies on it. */
 	if (f->pending)
-		/* Ended by the stop is not ended. */
-		return touched && touched >= told - SLACK ? ENDING_FORGET :
-							    ENDING_REQUEUED;
+		return is_since(end->stopped, end->told) ? ENDING_FORGET :
+							   ENDING_AFRESH;
 	if (!f->running)
 		return ENDING_FORGET;
+	if (f->preempt_time && is_since(touched, f->preempt_time))
+		return ENDING_FORGET;
+	/* What it has saved itself is read there; a checkpoint would come to the same
+	 * exit again, for ever. */
+	if (end->requeue_exit)
+		return ENDING_AFRESH;
 	if (f->preempt_time)
-		return touched && touched >= f->preempt_time - SLACK ?
-			       ENDING_FORGET :
-			       ENDING_MAYBE;
-	return run > 0 ? ENDING_MAYBE : ENDING_FORGET;
+		return ENDING_MAYBE;
+	return end->run > 0 ? ENDING_MAYBE : ENDING_FORGET;
 }
 
 enum rerun rerun_of(const struct past *was, int run, int batch_flag)

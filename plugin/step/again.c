@@ -11,18 +11,24 @@
 #include "sckpt/policy.h"
 #include "step.h"
 
+void end_note(struct ended *ended, int run, int status, const struct control *keep)
+{
+	ended->run = run;
+	/* What ended well, and was not put back by slurmctld itself, is run afresh. */
+	ended->status = keep->value == ENDING_AFRESH ? 0 : status;
+	ended->requeued = keep->value == ENDING_REQUEUED;
+	ended->batch_flag = keep->batch_flag;
+}
+
 int end_keep(const struct step *step, int status, const struct control *keep,
 	     struct err *e)
 {
-	struct ended ended = { .run = step->spec.restart,
-			       .status = status,
-			       .requeued = keep->value == ENDING_REQUEUED,
-			       .batch_flag = keep->batch_flag,
-			       .time = time(NULL) };
+	struct ended ended = { .time = time(NULL) };
 	struct manifest m = { .job = step->spec.job };
 	char node[256];
 	int rc;
 
+	end_note(&ended, step->spec.restart, status, keep);
 	/* What another run has kept is not to be written over. */
 	if (store_superseded(&step->store, ended.run, node, e))
 		return err_set(e, "the job goes on on %.200s since", node);

@@ -296,9 +296,7 @@ static void __attribute__((noreturn)) end_as_before(struct agent *a)
 		ended_drop(&a->step.spec, NULL);
 	} else {
 		/* The same could happen to this run. */
-		ended.run = a->step.spec.restart;
-		ended.requeued = keep.value == ENDING_REQUEUED;
-		ended.batch_flag = keep.batch_flag;
+		end_note(&ended, a->step.spec.restart, ended.status, &keep);
 		ended_write(&a->step.spec, &ended, NULL);
 	}
 	_exit(0);

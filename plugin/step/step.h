@@ -446,6 +446,8 @@ bool estimate_look(struct estimate *est, const struct step *step,
 
 /* ---- again.c: a job whose program has ended, and that is run again --------- */
 
+/* Fills in what is remembered of the end in run `run`, but for the output. */
+void end_note(struct ended *ended, int run, int status, const struct control *keep);
 /* The program of a batch step has ended: remembers that, and all it has written.
  * keep: what the supervisor said. */
 int end_keep(const struct step *step, int status, const struct control *keep,

@@ -49,12 +49,34 @@ static void look_for_verdict(struct supervisor *s)
 
 #define ALL_TASKS (-1)
 
+static void note_halt(struct supervisor *s, int task, int sig)
+{
+	if (sig != SIGTSTP && sig != SIGCONT)
+		return;
+	if (task == ALL_TASKS)
+		s->halted = sig == SIGTSTP;
+	for (int i = 0; i < s->links.count; i++)
+		if (task == ALL_TASKS || task == i)
+			s->links.list[i].halted = sig == SIGTSTP;
+}
+
+/* What is saved then stands still when it is restored, and nobody wakes it. */
+static bool is_halted(const struct supervisor *s)
+{
+	bool halted = s->halted;
+
+	for (int i = 0; i < s->links.count; i++)
+		halted |= s->links.list[i].halted && !s->links.list[i].ended;
+	return halted;
+}
+
 static void pass_signal(struct supervisor *s, int task, int sig)
 {
 	const struct control msg = { .kind = CONTROL_SIGNAL,
 				     .value = sig,
 				     .task = task };
 
+	note_halt(s, task, sig);
 	/* Slurm sends SIGCONT before each SIGTERM. */
 	if (sig != SIGCONT && sig != SIGURG)
 		s->passed = time(NULL);
@@ -62,8 +84,10 @@ static void pass_signal(struct supervisor *s, int task, int sig)
 }
 
 /* SIGTERM, to the tasks that got one. */
-static void pass_term(struct supervisor *s)
+static void pass_term(struct supervisor *s, bool stop)
 {
+	if (stop)
+		s->stopped = time(NULL);
 	if (!s->links.count)
 		pass_signal(s, ALL_TASKS, SIGTERM);
 	for (int i = 0; i < s->links.count; i++) {
@@ -143,7 +167,7 @@ static void on_not_followed(struct supervisor *s, const struct control *msg)
 		tell_refusal(s, msg->text);
 	if (s->following == SIGTERM) {
 		s->refused = true;
-		pass_term(s);
+		pass_term(s, true);
 	}
 	dump_is_over(s);
 }
@@ -151,29 +175,38 @@ static void on_not_followed(struct supervisor *s, const struct control *msg)
 static void on_pass(struct supervisor *s, bool to_program)
 {
 	if (to_program && s->following == SIGTERM)
-		pass_term(s);
+		pass_term(s, true);
 	else if (to_program)
 		pass_signal(s, ALL_TASKS, s->following);
 	dump_is_over(s);
 }
 
+/* The others hear that SIGTERM is the program's. */
+static void pass_on_others(struct supervisor *s)
+{
+	if (s->pass_others)
+		control_send(s->spec.control,
+			     &(struct control){ .kind = CONTROL_PASS }, NULL);
+	s->pass_others = false;
+}
+
 static void on_term(struct supervisor *s)
 {
 	struct job_facts facts;
+	enum action action;
 	enum cause cause;
 
 	if (s->dumping == ENDING || s->ended)
 		return; /* steps are told twice */
-	if (s->dumping != NOTHING) {
-		s->term = true;
-		return;
-	}
 	if (s->refused) {
-		pass_term(s);
+		pass_term(s, true);
 		return;
 	}
 	if (s->spec.part) {
-		follow_first(s, SIGTERM);
+		if (s->dumping == NOTHING)
+			follow_first(s, SIGTERM);
+		else
+			s->term = true;
 		return;
 	}
 	job_ask(s->spec.job, &facts, NULL);
@@ -184,13 +217,18 @@ static void on_term(struct supervisor *s)
 	}
 	cause = stop_cause(&facts);
 	s->evicted = cause == CAUSE_EVICTED;
-	switch (stop_action(cause, &s->spec)) {
+	action = stop_action(cause, &s->spec);
+	if (action != ACTION_PASS && s->dumping != NOTHING) {
+		s->term = true;
+		return;
+	}
+	switch (action) {
 	case ACTION_PASS:
-		if (s->spec.nodes > 1)
-			control_send(s->spec.control,
-				     &(struct control){ .kind = CONTROL_PASS },
-				     NULL);
-		pass_term(s);
+		/* While all nodes dump, the word for that is the last one. */
+		s->pass_others = s->spec.nodes > 1;
+		if (s->dumping == NOTHING)
+			pass_on_others(s);
+		pass_term(s, cause != CAUSE_SIGNAL);
 		break;
 	case ACTION_SAVE:
 		order_dump(s, IN_GRACE, cause_name(cause), "");
@@ -217,7 +255,7 @@ static void on_late(struct supervisor *s)
 	s->term = false;
 	if (!s->spec.part)
 		tell_refusal(s, "another one was being written when the step was told to end, and is not done yet: with a longer KillWait or a faster store it would be");
-	pass_term(s);
+	pass_term(s, true);
 }
 
 /* For poll(2). */
@@ -275,6 +313,12 @@ static void on_urg(struct supervisor *s, int task)
 
 /* ---- by the clock ------------------------------------------------------- */
 
+/* Never one while another is under way. */
+static bool may_dump(const struct supervisor *s)
+{
+	return s->dumping == NOTHING && !is_halted(s);
+}
+
 static void plan_limit(struct supervisor *s, const struct job_facts *facts)
 {
 	struct limit_plan plan = limit_plan(facts, time(NULL),
@@ -284,7 +328,7 @@ static void plan_limit(struct supervisor *s, const struct job_facts *facts)
 	if (plan.what == LIMIT_NEVER)
 		say(SAYS "step %u.%s: %s", s->spec.job, s->spec.step,
 		    plan.text);
-	else if (plan.what == LIMIT_ACT && s->dumping != NOTHING)
+	else if (plan.what == LIMIT_ACT && !may_dump(s))
 		periodic_ask_in(&s->periodic, 1, now_ns());
 	else if (plan.what == LIMIT_ACT)
 		order_dump(s, BEFORE_LIMIT, cause_name(CAUSE_TIMEOUT), "");
@@ -306,12 +350,11 @@ static void on_clock(struct supervisor *s)
 		plan_limit(s, &facts);
 	}
 	if (periodic_rehearsal(&s->periodic, now_ns())) {
-		s->periodic.check_due = s->dumping == NOTHING ? 0 : now_ns() + 1000000000;
-		if (s->dumping == NOTHING)
+		s->periodic.check_due = may_dump(s) ? 0 : now_ns() + 1000000000;
+		if (may_dump(s))
 			order_dump(s, REQUESTED, "--checkpoint=check", CHECK_REQUEST);
 	}
-	/* Never one while another is under way. */
-	if (periodic_checkpoint(&s->periodic, now_ns()) && s->dumping == NOTHING) {
+	if (periodic_checkpoint(&s->periodic, now_ns()) && may_dump(s)) {
 		if (s->spec.every > 0)
 			snprintf(reason, sizeof(reason), "every %d s",
 				 s->spec.every);
@@ -327,7 +370,7 @@ static void on_warning(struct supervisor *s)
 	ask_slurmctld(s, &facts);
 	if (s->periodic.limit_due)
 		plan_limit(s, &facts);
-	if (s->dumping == NOTHING &&
+	if (may_dump(s) &&
 	    warning_saves(&facts, &s->spec, time(NULL)))
 		order_dump(s, BY_CLOCK, "a warning signal", "");
 }
@@ -337,10 +380,12 @@ static bool requeued(struct supervisor *s, struct err *e)
 {
 	struct job_facts facts;
 
-	if (job_requeue(s->spec.job, e) == 0)
-		return true;
-	job_ask(s->spec.job, &facts, NULL);
-	return facts.answered && facts.pending;
+	s->requeue_ordered = job_requeue(s->spec.job, e) == 0;
+	if (!s->requeue_ordered) {
+		job_ask(s->spec.job, &facts, NULL);
+		s->requeue_ordered = facts.answered && facts.pending;
+	}
+	return s->requeue_ordered;
 }
 
 /* It is saved: now Slurm is to stop it, and start it again. SIGTERM follows,
@@ -380,6 +425,9 @@ static void tell_way_on(const struct supervisor *s)
 {
 	char way[160];
 
+	/* The script's own way is that of its steps, too. */
+	if (!strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)))
+		return;
 	if (!strcmp(s->spec.step, "batch"))
 		snprintf(way, sizeof(way), "sckpt restart %u goes on from there in a new job", s->spec.job);
 	else
@@ -538,6 +586,7 @@ static void on_children(struct supervisor *s)
 static void dump_is_over(struct supervisor *s)
 {
 	s->dumping = NOTHING;
+	pass_on_others(s);
 	if (s->term) {
 		s->term = false;
 		on_term(s);
@@ -562,7 +611,7 @@ static void on_refused(struct supervisor *s, const char *why)
 		periodic_ask_in(&s->periodic, 10, now_ns());
 	if (stopping) {
 		s->refused = true;
-		pass_term(s);
+		pass_term(s, true);
 	}
 	dump_is_over(s);
 }
@@ -658,6 +707,20 @@ static void on_answer(struct supervisor *s)
 	}
 }
 
+static void on_events(struct supervisor *s, const struct pollfd *p, bool first)
+{
+	if (p[1].revents)
+		on_answer(s);
+	if (p[0].revents)
+		on_children(s);
+	if (p[2].revents)
+		on_signals(s);
+	if (p[3].revents)
+		links_take(&s->links);
+	if (!first)
+		on_links(s, p + 4);
+}
+
 /* The program's own streams must end when the program closes them; only for
  * messages is one kept. */
 static void leave_stdio(void)
@@ -719,20 +782,11 @@ int main(int argc, char *argv[])
 
 		if (n == 0 && first)
 			s.looker = 0;
+		if (n > 0)
+			on_events(&s, p, first);
+		/* After the signals: what was suspended wakes with those of its end. */
 		if (!s.looker)
 			on_clock(&s);
 		on_late(&s);
-		if (n <= 0)
-			continue;
-		if (p[1].revents)
-			on_answer(&s);
-		if (p[0].revents)
-			on_children(&s);
-		if (p[2].revents)
-			on_signals(&s);
-		if (p[3].revents)
-			links_take(&s.links);
-		if (!first)
-			on_links(&s, p + 4);
 	}
 }

@@ -16,6 +16,7 @@ struct link {
 	bool ended; /* its program has */
 	int status; /* wait status then */
 	bool term; /* it got SIGTERM, which is still to be answered */
+	bool halted; /* it got SIGTSTP, and no SIGCONT since */
 };
 
 struct links {
@@ -58,10 +59,15 @@ struct supervisor {
 	pid_t waker; /* wakes the step's other nodes, or 0 */
 	int64_t woken; /* when, CLOCK_MONOTONIC in ns; 0 never */
 	bool term; /* SIGTERM came meanwhile, and is still to be answered */
+	bool halted; /* as that of a link, of the step that has none */
+	bool pass_others; /* it is the program's, which other nodes hear after the dump */
 	int64_t told; /* when it came, CLOCK_MONOTONIC in ns; 0: it has not */
 	int64_t passed; /* when the program last got a signal, s since 1970 */
+	int64_t stopped; /* when it last got SIGTERM of a stop */
 	bool refused; /* one was refused: SIGTERM goes to the program */
 	bool requeue; /* the job is to be requeued when this dump is done */
+	bool requeue_ordered; /* it was, by this step or for it */
+	bool afresh; /* what lay in the store is not gone on from */
 	bool evicted; /* Slurm does not start it again */
 	bool own_stderr; /* lines of events are wanted there */
 	char refusal[640]; /* the last reason: a dump by the clock that is

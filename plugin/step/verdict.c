@@ -90,8 +90,8 @@ static int same_shape(const struct supervisor *s, const struct store *store,
 
 static void say_afresh(const struct supervisor *s)
 {
-	if (*s->spec.from)
-		return; /* it does not: see go_on_from */
+	if (*s->spec.from || s->afresh)
+		return; /* it does not: see go_on_from; or it was told */
 	if (!strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)))
 		return; /* the script is where it was; the step may be new */
 	say(SAYS "nothing was saved of step %u.%s before; it starts afresh",
@@ -135,7 +135,7 @@ static int set_all_aside(const struct spec *script, struct err *e)
 }
 
 /* 1: the program has ended in an earlier run, and nobody asked for another. */
-static int look_at_end(const struct supervisor *s, struct control *verdict,
+static int look_at_end(struct supervisor *s, struct control *verdict,
 		       struct err *e)
 {
 	struct err why = { "" };
@@ -175,11 +175,18 @@ static int look_at_end(const struct supervisor *s, struct control *verdict,
 		verdict->run = run;
 		err_set(e, "its program has ended in run %d of the job, and nobody asked for another: it is not run again",
 			was.run);
+		say(SAYS "step %u.%s: %s", s->spec.job, s->spec.step, e->text);
 		return 1;
 	}
 	if (rerun == RERUN_AFRESH && (set_all_aside(&s->spec, e) < 0 || done_drop(&s->spec, e) < 0))
 		return -1;
-	return ended_drop(&s->spec, e);
+	if (ended_drop(&s->spec, e) < 0)
+		return -1;
+	s->afresh = rerun == RERUN_AFRESH;
+	if (s->afresh)
+		say(SAYS "step %u.%s: its program ended by itself in run %d of the job, and the job was requeued: it starts at its top, not from a checkpoint",
+		    s->spec.job, s->spec.step, was.run);
+	return 0;
 }
 
 /* ---- checkpoints ------------------------------------------------------------- */

@@ -41,6 +41,20 @@ def test_batch(cluster):
     assert [l for l in out.splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, MANY + 1)]
 
 
+def test_step_of_a_script(cluster):
+    """The script's own way is that of its step, too: no other is told."""
+    cluster.script("loop.sh", LOOP)
+    job = cluster.submit(cluster.script("job.sh", "srun bash loop.sh\n"),
+                         options="--no-requeue --checkpoint -e err")
+    job.wait_output("^line 10$")
+    with intruder(cluster, job.node):
+        assert job.wait_end()[0] == "PREEMPTED"
+    assert job.generations("srun-1") == [1]
+    said = (cluster.home() / "err").read_text()
+    assert f"sckpt restart {job.number} goes on from there" in said
+    assert "srun --checkpoint=restart" not in said
+
+
 def test_step(cluster):
     """srun typed by hand, which Slurm never requeues."""
     cluster.script("job.sh", LOOP)

@@ -290,6 +290,17 @@ def test_told_to_end_while_it_is_saved(cluster):
     assert job.generations() in ([1], [1, 2])
 
 
+def test_cancelled_while_it_is_saved(cluster):
+    """Nothing is to be saved: the program is told at once, not when that checkpoint is done."""
+    script = "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; sleep 0.1; done\n"
+    with writing(cluster, script, 40) as job:
+        job.cancel()
+        until("the program's handler", (cluster.home() / "told").exists, 20)
+        assert "another one was being written" not in (cluster.home() / "err").read_text()
+        assert job.generations() == [1]
+    job.wait_end()
+
+
 def test_quota(cluster):
     """The second checkpoint would exceed it: refused in words."""
     cluster.conf("quota=6M\n")

@@ -4,7 +4,7 @@ test_batch.py and test_steps.py, signals are in test_steps.py, the time limit an
 scancel in test_limit.py, crashes in test_command.py and test_integrity.py."""
 import contextlib
 
-from conftest import COMMAND, PACE, sh, until
+from conftest import COMMAND, MANY, PACE, sh, until
 
 SUBJECT = "/shared/subject"
 LOOP = ("trap 'echo told >&2' TERM\n"
@@ -66,6 +66,28 @@ def test_suspend(cluster):
     until("the third run", lambda: job.record()["restart_cnt"] == 2 and job.node)
     assert job.generations() == [1]
     ends_right(cluster, job, 200)
+
+
+def test_suspended_by_the_clock(cluster):
+    """A checkpoint that was due meanwhile is not taken of a program that stands still yet: what is
+    restored from the first one after that runs."""
+    cluster.conf("overhead=100\n")
+    job = cluster.submit(cluster.script("job.sh", LOOP.format(MANY)),
+                         options="--requeue --checkpoint=every=2s -w n1 -e err --open-mode=append")
+    until("a checkpoint", job.generations)
+    cluster.ctl(f"scontrol suspend {job.number}", user="root")
+    until("standstill", lambda: (n := job.text()) and cluster.run("n1", "sleep 3") and n == job.text())
+    before = job.generations()[-1]
+    cluster.ctl(f"scontrol resume {job.number}", user="root")
+    until("the next checkpoint", lambda: job.generations()[-1] > before)
+    cluster.run("n1", f"kill -KILL $(pgrep -f '^/usr/libexec/sckpt/sckpt-agent .*job={job.number} ')", user="root")
+    job.wait_end()
+    cluster.ctl(f"scontrol requeue {job.number}")
+    until("the next run", lambda: "restored from checkpoint" in (cluster.home() / "err").read_text())
+    n = len(job.text())
+    until("progress", lambda: len(job.text()) > n)
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
 
 
 def test_slurmd_restart(cluster):

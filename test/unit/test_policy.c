@@ -359,47 +359,68 @@ static void batch_flags(void **state)
 	assert_int_equal(batch_flag_parse(copy, 20), -1);
 }
 
-/* Every row of the table of ends in doc/internals.md; the program was told to end, or
- * got a signal, at `touched`, and the step at 1000. */
+/* Every row of the table of ends in doc/internals.md; the program was told to end at
+ * `stopped`, and the step at 1000. */
 static void every_ending(void **state)
 {
 #define MAY_COME_BACK .answered = true, .batch = true, .requeue = true
+#define PUT_BACK MAY_COME_BACK, .pending = true, .completing = true
 	static const struct {
 		struct job_facts facts;
-		int run;
-		int64_t touched;
+		struct own_end end;
 		enum ending ending;
 	} rows[] = {
-		/* It ended while the job was put back. */
-		{ { MAY_COME_BACK, .pending = true, .completing = true }, 0, 0, ENDING_REQUEUED },
-		{ { MAY_COME_BACK, .pending = true, .completing = true }, 3, 900, ENDING_REQUEUED },
-		{ { MAY_COME_BACK, .pending = true, .preempted = true, .preempt_time = 999 }, 0, 0,
-		  ENDING_REQUEUED },
+		/* It ended while the job was put back, by Slurm or by this step. */
+		{ { PUT_BACK, .preempt_time = 999 }, { .run = 0 }, ENDING_REQUEUED },
+		{ { PUT_BACK, .preempt_time = 999 }, { .run = 3, .stopped = 900 }, ENDING_REQUEUED },
+		{ { PUT_BACK }, { .ours = true }, ENDING_REQUEUED },
+		/* By somebody else, often itself, also for a signal that is no stop. */
+		{ { PUT_BACK }, { .run = 0 }, ENDING_AFRESH },
+		{ { PUT_BACK }, { .run = 3, .stopped = 900 }, ENDING_AFRESH },
+		{ { PUT_BACK }, { .run = 3, .stopped = 900, .signalled = 1000 }, ENDING_AFRESH },
 		/* Because of that. */
-		{ { MAY_COME_BACK, .pending = true, .completing = true }, 0, 1000, ENDING_FORGET },
-		{ { MAY_COME_BACK, .pending = true, .completing = true }, 0, 998, ENDING_FORGET },
+		{ { PUT_BACK }, { .stopped = 1000 }, ENDING_FORGET },
+		{ { PUT_BACK }, { .stopped = 998 }, ENDING_FORGET },
+		{ { PUT_BACK, .preempt_time = 999 }, { .stopped = 998 }, ENDING_FORGET },
+		{ { PUT_BACK, .preempt_time = 999 }, { .signalled = 1000 }, ENDING_FORGET },
+		{ { PUT_BACK }, { .stopped = 1000, .ours = true }, ENDING_FORGET },
+		{ { PUT_BACK }, { .ours = true, .signalled = 1000 }, ENDING_FORGET },
 		/* In its grace time, and because of it. */
-		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, 0, 0, ENDING_MAYBE },
-		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, 0, 980, ENDING_MAYBE },
-		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, 0, 989, ENDING_FORGET },
-		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, 2, 995, ENDING_FORGET },
+		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .run = 0 }, ENDING_MAYBE },
+		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .stopped = 980 }, ENDING_MAYBE },
+		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .stopped = 989 }, ENDING_FORGET },
+		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .run = 2, .stopped = 995 }, ENDING_FORGET },
+		/* It relies on its top, wherever it ended by itself. */
+		{ { MAY_COME_BACK, .running = true }, { .requeue_exit = true }, ENDING_AFRESH },
+		{ { MAY_COME_BACK, .running = true }, { .run = 3, .requeue_exit = true }, ENDING_AFRESH },
+		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 }, { .requeue_exit = true },
+		  ENDING_AFRESH },
+		{ { MAY_COME_BACK, .running = true, .preempt_time = 990 },
+		  { .stopped = 995, .requeue_exit = true }, ENDING_FORGET },
+		{ { PUT_BACK, .preempt_time = 999 }, { .requeue_exit = true }, ENDING_AFRESH },
+		{ { PUT_BACK, .preempt_time = 999 }, { .stopped = 1000, .requeue_exit = true },
+		  ENDING_FORGET },
+		{ { .answered = true, .batch = true, .running = true }, { .requeue_exit = true },
+		  ENDING_FORGET },
 		/* The flag of an earlier grace time may still be set. */
-		{ { MAY_COME_BACK, .running = true }, 1, 0, ENDING_MAYBE },
-		{ { MAY_COME_BACK, .running = true }, 0, 0, ENDING_FORGET },
+		{ { MAY_COME_BACK, .running = true }, { .run = 1 }, ENDING_MAYBE },
+		{ { MAY_COME_BACK, .running = true }, { .run = 0 }, ENDING_FORGET },
 		/* It does not come back. */
-		{ { MAY_COME_BACK, .completing = true }, 1, 0, ENDING_FORGET },
-		{ { MAY_COME_BACK, .cancelled = true, .completing = true }, 1, 0, ENDING_FORGET },
-		{ { MAY_COME_BACK, .timeout = true, .completing = true }, 1, 0, ENDING_FORGET },
-		{ { .answered = true, .batch = true, .pending = true }, 0, 0, ENDING_FORGET },
-		{ { .answered = true, .requeue = true, .pending = true }, 0, 0, ENDING_FORGET },
-		{ { .answered = false }, 1, 0, ENDING_FORGET },
+		{ { MAY_COME_BACK, .completing = true }, { .run = 1 }, ENDING_FORGET },
+		{ { MAY_COME_BACK, .cancelled = true, .completing = true }, { .run = 1 }, ENDING_FORGET },
+		{ { MAY_COME_BACK, .timeout = true, .completing = true }, { .run = 1 }, ENDING_FORGET },
+		{ { .answered = true, .batch = true, .pending = true }, { .run = 0 }, ENDING_FORGET },
+		{ { .answered = true, .requeue = true, .pending = true }, { .run = 0 }, ENDING_FORGET },
+		{ { .answered = false }, { .run = 1 }, ENDING_FORGET },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		assert_int_equal(ending_of(&rows[i].facts, rows[i].run,
-					   rows[i].touched, 1000),
-				 rows[i].ending);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct own_end end = rows[i].end;
+
+		end.told = 1000;
+		assert_int_equal(ending_of(&rows[i].facts, &end), rows[i].ending);
+	}
 }
 
 static void every_rerun(void **state)
@@ -499,6 +520,12 @@ static void configuration(void **state)
 	assert_false(config_find(text, "Mail", value, sizeof(value)));
 	assert_false(config_find("", "Mail", value, sizeof(value)));
 	assert_int_equal(config_requeue_delay(text), 7);
+	for (int code = 0; code < 256; code++)
+		assert_int_equal(config_requeue_exit("RequeueExit             = 3-5,85\n"
+						     "RequeueExitHold         = 7\n", code),
+				 (code >= 3 && code <= 5) || code == 85);
+	assert_false(config_requeue_exit("RequeueExit             = (null)\n", 0));
+	assert_false(config_requeue_exit("RequeueExitHold         = 7\n", 7));
 	assert_int_equal(config_requeue_delay(""), 120);
 	assert_int_equal(config_requeue_delay("AuthInfo                = (null)\n"), 120);
 	assert_int_equal(config_requeue_delay(
