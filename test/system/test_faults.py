@@ -36,8 +36,10 @@ def stopped(cluster, job):
     """The job is requeued, and however slow the machine is, Slurm kills nothing while this lasts."""
     node = job.node
     stepd = f"$(pgrep -f '^slurmstepd: .{job.number}.batch.')"
+    told = f"[{job.number}.batch] Sent signal 15 to"
+    before = cluster.log(node).count(told)
     cluster.ctl(f"scontrol requeue {job.number}")
-    until("the stop", lambda: "DUE TO JOB REQUEUE" in (job.home / "err").read_text())
+    until("the stop", lambda: cluster.log(node).count(told) > before)
     # It has told the step, and is who would kill it.
     cluster.run(node, f"kill -STOP {stepd}", user="root")
     try:
