@@ -100,10 +100,11 @@ static size_t root_of(const struct step *step, const char *path)
 		n = strcspn(dirs, ":");
 		size = size_below(path, dirs, n);
 	}
+	if (size || !tmp)
+		return size;
 	/* Sites point it at a shared file system, too. */
-	if (!size && tmp && !is_shared_type(tmp))
-		size = size_below(path, tmp, strlen(tmp));
-	return size;
+	size = size_below(path, tmp, strlen(tmp));
+	return size && !is_shared_type(tmp) ? size : 0;
 }
 
 bool local_is(const struct step *step, const char *path)

@@ -47,27 +47,6 @@ static void compare(struct search *s, const struct manifest *other)
 		}
 }
 
-/* What the same step has open on its other nodes. */
-static void look_at_parts(struct search *s)
-{
-	const struct generation g = { s->m->generation, s->m->run };
-	struct spec other = s->step->spec;
-
-	for (int i = 0; i < s->m->nodes; i++) {
-		struct manifest m;
-		struct store store;
-
-		other.part = i;
-		if (i == s->m->part || store_open(&other, false, &store, NULL) != 0)
-			continue;
-		if (generation_peek(&store, g, &m, NULL) == 0) {
-			compare(s, &m);
-			manifest_free(&m);
-		}
-		store_close(&store);
-	}
-}
-
 /* Of this job: of others it is asked whether they are there (compare()). */
 static bool is_over(const struct search *s, const struct store *store, const struct spec *other)
 {
@@ -77,9 +56,9 @@ static bool is_over(const struct search *s, const struct store *store, const str
 	       status.kind == STATUS_ENDED;
 }
 
-/* Another step's part on one of its nodes, which may all be others than this one. Returns how many
- * nodes it has, 0 not known. */
-static int look_at_part(struct search *s, const struct spec *other)
+/* A step's part on one of its nodes: as that generation has it; NULL: as the newest, if it is not over.
+ * Returns how many nodes the step has, 0 not known. */
+static int look_at_part(struct search *s, const struct spec *other, const struct generation *g)
 {
 	cleanup_free struct generation *list = NULL;
 	struct manifest m;
@@ -88,8 +67,9 @@ static int look_at_part(struct search *s, const struct spec *other)
 
 	if (store_open(other, false, &store, NULL) != 0)
 		return 0;
-	if (!is_over(s, &store, other) && store_generations(&store, &list, NULL) > 0 &&
-	    generation_peek(&store, list[0], &m, NULL) == 0) {
+	if (!g && !is_over(s, &store, other) && store_generations(&store, &list, NULL) > 0)
+		g = list;
+	if (g && generation_peek(&store, *g, &m, NULL) == 0) {
 		compare(s, &m);
 		nodes = m.nodes;
 		manifest_free(&m);
@@ -98,6 +78,18 @@ static int look_at_part(struct search *s, const struct spec *other)
 	return nodes;
 }
 
+/* What the same step has open on its other nodes. */
+static void look_at_parts(struct search *s)
+{
+	const struct generation g = { s->m->generation, s->m->run };
+	struct spec other = s->step->spec;
+
+	for (other.part = 0; other.part < s->m->nodes; other.part++)
+		if (other.part != s->m->part)
+			look_at_part(s, &other, &g);
+}
+
+/* Its parts may all be on other nodes than this one. */
 static int look_at_step(const struct spec *other, void *arg)
 {
 	struct search *s = arg;
@@ -113,9 +105,9 @@ static int look_at_step(const struct spec *other, void *arg)
 		return 0;
 	}
 	part.part = 0;
-	nodes = look_at_part(s, &part);
+	nodes = look_at_part(s, &part, NULL);
 	for (part.part = 1; part.part < nodes; part.part++)
-		look_at_part(s, &part);
+		look_at_part(s, &part, NULL);
 	return 0;
 }
 

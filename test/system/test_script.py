@@ -118,11 +118,21 @@ def test_input_and_pipes(cluster):
         + [f"{i} file {i}" for i in range(100, 30001, 100)] + ["end 30000"])
 
 
+def without_and_with(cluster, script):
+    """What it says without sckpt, and with it."""
+    said = []
+    for options in ("", "--checkpoint"):
+        job = cluster.submit(script, options=f"--requeue {options}")
+        assert job.wait_end() == ["COMPLETED"], job.text()
+        said.append(program_lines(job.text()))
+    return said
+
+
 def test_srun_as_it_is(cluster):
     """Codes, input and signals of srun are what they are without sckpt."""
     script = cluster.script(
         "job.sh",
-        "srun true; echo $?; srun sh -c 'exit 9'; echo $?; srun sh -c 'kill -SEGV $$'; echo $?\n"
+        "rm -f ready; srun true; echo $?; srun sh -c 'exit 9'; echo $?; srun sh -c 'kill -SEGV $$'; echo $?\n"
         "srun /nowhere; echo $?; srun --no-such-option true; echo $?\n"
         "echo from a pipe | srun cat; srun cat </dev/null\n"
         "srun sh -c 'trap \"echo got it; exit 4\" USR1; touch ready; "
@@ -134,12 +144,7 @@ def test_srun_as_it_is(cluster):
         "kill -KILL $!; wait $!; echo $?\n"
         "until [ -z \"$(squeue -h -s -j $SLURM_JOB_ID | grep -v -e batch -e extern)\" ]; "
         "do sleep 0.2; done; echo none is left\n")
-    said = []
-    for options in ("", "--checkpoint"):
-        job = cluster.submit(script, options=f"--requeue {options}")
-        assert job.wait_end() == ["COMPLETED"], job.text()
-        said.append(program_lines(job.text()))
-        cluster.ctl("rm -f ready")
+    said = without_and_with(cluster, script)
     assert said[0] == said[1]
     assert "got it" in said[0] and said[0][-1] == "none is left"
 
@@ -166,11 +171,7 @@ def test_streams_of_srun_as_they_are(cluster):
         "srun -n 2 --overcommit -o file sh -c 'echo $SLURM_PROCID'; sort file\n"
         "srun --open-mode=append -o file echo more; srun --open-mode append -o file echo more; grep -c more file; rm file\n"
         "srun printf 'no end'\n")
-    said = []
-    for options in ("", "--checkpoint"):
-        job = cluster.submit(script, options=f"--requeue {options}")
-        assert job.wait_end() == ["COMPLETED"], job.text()
-        said.append([l for l in program_lines(job.text()) if "error: *** STEP" not in l])
+    said = [[l for l in one if "error: *** STEP" not in l] for one in without_and_with(cluster, script)]
     assert said[0] == said[1]
     assert len(said[0]) > 30
 
