@@ -492,6 +492,8 @@ struct call_step {
 	char call[CALL_TEXT_MAX + 1];
 };
 int call_step_parse(const char *text, struct call_step *step, struct err *e);
+/* Is that the name of a step of a script's srun call? */
+bool is_call_step(const char *step);
 
 /* What stands behind that one of srun's short options in arg, maybe with others before it (-lN2);
  * NULL: it is not in there. */

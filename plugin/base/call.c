@@ -5,6 +5,11 @@
 
 #include "sckpt/base.h"
 
+bool is_call_step(const char *step)
+{
+	return !strncmp(step, CALL_STEP, strlen(CALL_STEP));
+}
+
 int call_step_parse(const char *text, struct call_step *step, struct err *e)
 {
 	static const char afresh[] = ",afresh", token[] = ",token=", call[] = ",call=";
@@ -12,7 +17,7 @@ int call_step_parse(const char *text, struct call_step *step, struct err *e)
 	struct call_step new = { .token = 0 };
 	const char *rest;
 
-	if (!text || strncmp(text, CALL_STEP, prefix))
+	if (!text || !is_call_step(text))
 		goto bad;
 	digits = strspn(text + prefix, "0123456789");
 	n = prefix + digits;

@@ -28,7 +28,7 @@ static bool is_step(const char *step)
 	if (n == 5 && !strncmp(step, "batch", 5))
 		return true;
 	/* By Slurm's number, or by that of a call of its script's. */
-	if (!strncmp(step, CALL_STEP, strlen(CALL_STEP))) {
+	if (is_call_step(step)) {
 		n -= strlen(CALL_STEP);
 		step += strlen(CALL_STEP);
 	}

@@ -221,7 +221,7 @@ const char *step_slurm_id(const struct spec *step, char id[32])
 	struct store store;
 	struct status s;
 
-	if (strncmp(step->step, CALL_STEP, strlen(CALL_STEP)))
+	if (!is_call_step(step->step))
 		return step->step;
 	if (store_open(step, false, &store, NULL))
 		return NULL;

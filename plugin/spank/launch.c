@@ -389,7 +389,7 @@ static void look_at_from(struct spec *spec, bool required)
 	bool batch = !strcmp(spec->step, "batch");
 	char step[32], why[200];
 
-	if (spec->restart > 0 || spec->part || !strncmp(spec->step, CALL_STEP, strlen(CALL_STEP)) ||
+	if (spec->restart > 0 || spec->part || is_call_step(spec->step) ||
 	    sscanf(spec->from, "%*u.%31[^:]", step) != 1 || !strcmp(step, spec->step) ||
 	    (spec->from_own && strcmp(step, "batch")))
 		return;

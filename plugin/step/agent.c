@@ -245,12 +245,6 @@ static bool begin_afresh(struct agent *a, struct err *e)
 	return true;
 }
 
-/* The step of a script's srun call. Its script's agent removes its directory. */
-static bool is_call(const struct agent *a)
-{
-	return !strncmp(a->step.spec.step, CALL_STEP, strlen(CALL_STEP));
-}
-
 /* Tells the supervisor how the program ended, and hears what of it is to be
  * remembered. */
 static int tell_end(const struct agent *a, int status, struct control *keep)
@@ -353,7 +347,7 @@ static void start(struct agent *a, char *argv[], const sigset_t *mask)
 		calls_restored(a->calls);
 		tell_restore(a);
 	}
-	if (is_call(a) && !*a->step.spec.off) {
+	if (is_call_step(a->step.spec.step) && !*a->step.spec.off) {
 		const struct status runs = { .kind = STATUS_RUNNING,
 					     .generation = a->step.restored };
 
@@ -376,7 +370,7 @@ static void clear_store(struct agent *a, int status)
 
 	if (a->step.store.dir < 0 || a->step.spec.part)
 		return;
-	if (is_call(a)) {
+	if (is_call_step(a->step.spec.step)) {
 		/* One that was told to end with its job goes on in the next. */
 		const struct status s = {
 			.kind = a->refused && status ? STATUS_STOPPED :

@@ -40,7 +40,7 @@ int carry_each(const struct step *step,
 	const char *words = step->spec.carry;
 
 	/* What a script carries is there for its steps, too. */
-	if (!strncmp(step->spec.step, CALL_STEP, strlen(CALL_STEP)))
+	if (is_call_step(step->spec.step))
 		return 0;
 	while (*words) {
 		size_t n = strcspn(words, ":");

@@ -64,7 +64,6 @@ static int script_calls(const struct spec *script, int number)
 
 int from_find(const struct spec *spec, struct from *from, struct err *e)
 {
-	const size_t prefix = strlen(CALL_STEP);
 	struct spec origin;
 	int number, rc;
 
@@ -77,8 +76,8 @@ int from_find(const struct spec *spec, struct from *from, struct err *e)
 		return rc ? rc : err_set(e, "there is no checkpoint of %s", spec->from);
 	}
 	/* A call that the script comes to after that is a new one. */
-	if (strcmp(origin.step, "batch") || strncmp(spec->step, CALL_STEP, prefix) ||
-	    atoi(spec->step + prefix) > script_calls(&origin, number))
+	if (strcmp(origin.step, "batch") || !is_call_step(spec->step) ||
+	    atoi(spec->step + strlen(CALL_STEP)) > script_calls(&origin, number))
 		return 0;
 	memcpy(origin.step, spec->step, sizeof(origin.step));
 	/* As in the script's own job a step's newest is never behind the script. */

@@ -59,7 +59,7 @@ void start_soon(const struct supervisor *s)
 
 	/* A script's steps are over before it is. */
 	if (!s->spec.limits.requeue_wait ||
-	    !strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)))
+	    is_call_step(s->spec.step))
 		return;
 	if (!(config = config_ask(NULL)))
 		return;

@@ -426,7 +426,7 @@ static void tell_way_on(const struct supervisor *s)
 	char way[160];
 
 	/* The script's own way is that of its steps, too. */
-	if (!strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)))
+	if (is_call_step(s->spec.step))
 		return;
 	if (!strcmp(s->spec.step, "batch"))
 		snprintf(way, sizeof(way), "sckpt restart %u goes on from there in a new job", s->spec.job);

@@ -42,7 +42,7 @@ void say(const char *fmt, ...)
  */
 void tell_begin(struct supervisor *s)
 {
-	bool call = !strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP));
+	bool call = is_call_step(s->spec.step);
 	struct stat out, err;
 
 	s->own_stderr = !call && fstat(2, &err) == 0 &&
@@ -109,7 +109,7 @@ static void comment(struct supervisor *s, const char *text, bool restored)
 	struct job_facts facts;
 	const char *name = s->name;
 
-	if (!strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)) ||
+	if (is_call_step(s->spec.step) ||
 	    s->commenter || (ending && s->comment != COMMENT_FREE))
 		return;
 	s->commented = now;

@@ -92,7 +92,7 @@ static void say_afresh(const struct supervisor *s)
 {
 	if (*s->spec.from || s->afresh)
 		return; /* it does not: see go_on_from; or it was told */
-	if (!strncmp(s->spec.step, CALL_STEP, strlen(CALL_STEP)))
+	if (is_call_step(s->spec.step))
 		return; /* the script is where it was; the step may be new */
 	say(SAYS "nothing was saved of step %u.%s before; it starts afresh",
 	    s->spec.job, s->spec.step);

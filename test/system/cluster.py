@@ -236,17 +236,21 @@ class Cluster:
             self.run("ctl", f"kill -CONT {pid}", user="root")
 
     @contextlib.contextmanager
-    def kill_wait(self, seconds):
-        """What is done while a step is being stopped takes longer than KillWait on a busy machine."""
+    def slurm_conf(self, change):
+        """With what that function makes of it."""
         conf = self.etc / "slurm.conf"
         before = conf.read_text()
         try:
-            conf.write_text(re.sub("^KillWait=.*", f"KillWait={seconds * SLOW}", before, flags=re.M))
+            conf.write_text(change(before))
             sh(COMMAND, "reconfigure")
             yield
         finally:
             conf.write_text(before)
             sh(COMMAND, "reconfigure")
+
+    def kill_wait(self, seconds):
+        """What is done while a step is being stopped takes longer than KillWait on a busy machine."""
+        return self.slurm_conf(lambda text: re.sub("^KillWait=.*", f"KillWait={seconds * SLOW}", text, flags=re.M))
 
     def script(self, name, text, user="user1"):
         path = self.home(user) / name

@@ -5,8 +5,6 @@ import re
 
 import pytest
 
-from conftest import COMMAND, sh
-
 SUBJECT = "/shared/subject"
 CR = f"{1 << 40:016x}"
 NONE = f"{0:016x}"
@@ -90,20 +88,13 @@ def test_prolog_and_preload(cluster):
     out = cluster.run(
         "n1", "srun --checkpoint --task-prolog=$HOME/prolog.sh printenv SEEN").stdout
     assert out.strip() == f"{CR},"
-    conf = cluster.etc / "slurm.conf"
-    before = conf.read_text()
     (cluster.etc / "prolog.sh").write_text(
         (home / "prolog.sh").read_text().replace("SEEN", "ADMIN_SEEN"))
     (cluster.etc / "prolog.sh").chmod(0o755)
-    try:
-        conf.write_text(before + "TaskProlog=/etc/slurm/prolog.sh\n")
-        sh(COMMAND, "reconfigure")
+    with cluster.slurm_conf(lambda text: text + "TaskProlog=/etc/slurm/prolog.sh\n"):
         cluster.idle()
         out = cluster.run("n1", "srun --checkpoint printenv ADMIN_SEEN").stdout
         assert out.strip() == f"{CR},"
-    finally:
-        conf.write_text(before)
-        sh(COMMAND, "reconfigure")
     # A library of the user's own is loaded into agent and program alike; it
     # finds what the program has.
     (home / "p.py").write_text("print(open('/proc/self/status').read())\n")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from cluster import SUITE
-from conftest import COMMAND, sh, until
+from conftest import until
 
 LOOP = "for i in $(seq {}); do echo line $i; sleep 0.1; done\n"
 SLURMS = 121
@@ -17,18 +17,11 @@ OURS = 10
 
 @pytest.fixture(scope="module", autouse=True)
 def usual_wait(cluster):
-    conf = cluster.etc / "slurm.conf"
-    before = conf.read_text()
-    try:
-        # What is ordered while a step stops takes some time.
-        conf.write_text(re.sub("KillWait=.*", "KillWait=600",
-                               re.sub("cred_expire=5", "cred_expire=120", before)))
-        sh(COMMAND, "reconfigure")
+    # What is ordered while a step stops takes some time.
+    with cluster.slurm_conf(lambda text: re.sub("KillWait=.*", "KillWait=600",
+                                                re.sub("cred_expire=5", "cred_expire=120", text))):
         assert "cred_expire=120" in cluster.ctl("scontrol show config").stdout
         yield
-    finally:
-        conf.write_text(before)
-        sh(COMMAND, "reconfigure")
 
 
 def start(cluster, options="", count=400):

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from conftest import COMMAND, sh, until
+from conftest import until
 
 # Every start of the program leaves a line in `starts`, outside of its output.
 PROGRAM = ("echo start >>starts\n"
@@ -145,22 +145,9 @@ def test_requeues_itself_for_a_signal(cluster):
     assert AT_ITS_TOP in (cluster.home() / "err").read_text()
 
 
-@contextlib.contextmanager
-def requeue_exit(cluster, code):
-    conf = cluster.etc / "slurm.conf"
-    before = conf.read_text()
-    try:
-        conf.write_text(before + f"RequeueExit={code}\n")
-        sh(COMMAND, "reconfigure")
-        yield
-    finally:
-        conf.write_text(before)
-        sh(COMMAND, "reconfigure")
-
-
 def test_requeue_exit(cluster):
     """Its own state says where it goes on, not a checkpoint, which would come to the same exit for ever."""
-    with requeue_exit(cluster, "200-210"):
+    with cluster.slurm_conf(lambda text: text + "RequeueExit=200-210\n"):
         job = begin(cluster, 207, "-e err", "[ -e go ] && { echo start >>starts; echo second; exit 0; }\n" + PROGRAM)
         cluster.ctl(f"sckpt create {job.number}")
         assert job.generations() == [1]
