@@ -13,6 +13,7 @@
 #ifndef SCKPT_BASE_H
 #define SCKPT_BASE_H
 
+#include <errno.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -508,6 +509,19 @@ char **block_list(char *block, size_t size, size_t front);
 /* The number of the descriptor that sckpt-prepend takes a helper's arguments from: such a
  * block. */
 #define PREPEND_VARIABLE "SPANK_SCKPT_PREPEND"
+
+/* ---- packets between helpers --------------------------------------------- */
+
+/*
+ * Whether recv(2) of a SOCK_SEQPACKET socket, which gave n, is to be called again. Not only
+ * for a signal: when the peer has closed it with packets unread the kernel says ECONNRESET
+ * first, once (unix_release_sock(), net/unix/af_unix.c; __skb_try_recv_datagram(),
+ * net/core/datagram.c), and what the peer had sent lies there still.
+ */
+static inline bool packet_again(ssize_t n)
+{
+	return n < 0 && (errno == EINTR || errno == ECONNRESET);
+}
 
 /* ---- supervisor and agent talk (control.c) ---------------------------- */
 

@@ -58,10 +58,10 @@ int broker_receive(int fd, struct broker_message *m, int *fds, int *count,
 		*from = (struct ucred){ .pid = -1, .uid = (uid_t)-1 };
 	do
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (packet_again(n));
 	if (n < 0) {
 		*count = 0;
-		return errno == ECONNRESET ? 0 : err_sys(e, "cannot hear the broker");
+		return err_sys(e, "cannot hear the broker");
 	}
 	take_control(&msg, fds, count, from);
 	/* An empty packet has a sender; the end has none. */

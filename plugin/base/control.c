@@ -31,8 +31,8 @@ int control_receive(int fd, struct control *msg, int timeout_ms, struct err *e)
 		return rc == 0 ? 0 : err_sys(e, "cannot wait for the step's other helper");
 	do
 		n = recv(fd, msg, sizeof(*msg), 0);
-	while (n < 0 && errno == EINTR);
-	if (n == 0 || (n < 0 && errno == ECONNRESET)) {
+	while (packet_again(n));
+	if (n == 0) {
 		msg->kind = 0;
 		return 0;
 	}

@@ -86,8 +86,8 @@ int fds_receive(int from, void *data, size_t size, int *fds, int *count,
 			       timeout_ms / 1000);
 	do
 		n = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n == 0 || (n < 0 && errno == ECONNRESET))
+	while (packet_again(n));
+	if (n == 0)
 		return 0;
 	if (n < 0)
 		return err_sys(e, "cannot hear the step's other helper");

@@ -465,6 +465,11 @@ static void __attribute__((noreturn)) finish(struct supervisor *s, int status)
 		say(SAYS "the step's agent was killed, and the program with it");
 		part_is_over(s, status);
 	}
+	/* It ends well when it has told how the program ended. */
+	if (!s->ended && status == 0) {
+		say(SAYS "the step's agent did not tell how the program ended");
+		status = SIGKILL;
+	}
 	links_end(&s->links, s->ended ? s->status : status);
 	end_as(s->ended ? s->status : status);
 }

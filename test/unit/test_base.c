@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "sckpt/base.h"
+#include "sckpt/broker.h"
 #include "unit.h"
 
 static void errors_keep_the_first_cause(void **state)
@@ -627,6 +629,33 @@ static void holes_stay_holes(void **state)
 	close(to);
 }
 
+/* Who is gone has left a packet unread, which the kernel reports before what it had sent. */
+static void last_words(void **state)
+{
+	struct control msg = { .kind = CONTROL_SIGNAL };
+	struct broker_message m = { .word = BROKER_DONE };
+	int pair[2], fds[FDS_MAX], count = FDS_MAX;
+	struct err e = { "" };
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+		assert_int_equal(control_send(pair[0], &msg, &e), 0);
+		if (i < 2)
+			assert_int_equal(control_send(pair[1], &msg, &e), 0);
+		else
+			assert_int_equal(broker_send(pair[1], &m, NULL, 0, &e), 0);
+		close(pair[1]);
+		for (int expected = 1; expected >= 0; expected--)
+			assert_int_equal(i == 0 ? control_receive(pair[0], &msg, 0, &e) :
+					 i == 1 ? fds_receive(pair[0], &msg, sizeof(msg), fds,
+							      &count, 0, &e) :
+						  broker_receive(pair[0], &m, fds, &count, NULL, &e),
+					 expected);
+		close(pair[0]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -650,6 +679,7 @@ int main(void)
 		cmocka_unit_test(parts_of_files),
 		cmocka_unit_test(holes_stay_holes),
 		cmocka_unit_test(running_programs),
+		cmocka_unit_test(last_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
