@@ -49,6 +49,7 @@ struct agent {
 	struct presence presence; /* of the one that the first node waits for */
 	bool refused; /* no dump, and the program was told to end */
 	bool told; /* the program got a signal that may have ended it */
+	bool term; /* which was SIGTERM, from Slurm or by scancel */
 	char refusal[640]; /* the last in the step's log */
 };
 
@@ -360,7 +361,14 @@ static void start(struct agent *a, char *argv[], const sigset_t *mask)
 	}
 }
 
-/* A program that ended well needs no checkpoint any more. One that failed may
+/* It did what it was there for. Who is told to end, and does with 0, has tidied up:
+ * whether there is more to be done is not known. */
+static bool is_done(const struct agent *a, int status)
+{
+	return status == 0 && !a->term;
+}
+
+/* A program that is done needs no checkpoint any more. One that failed may
  * be requeued, and goes on from the last one. */
 static void clear_store(struct agent *a, int status)
 {
@@ -383,15 +391,15 @@ static void clear_store(struct agent *a, int status)
 		return;
 	}
 	count = store_generations(&a->step.store, &list, NULL);
-	if (count == 0 || (status == 0 && !limits->keep_after)) {
+	if (count == 0 || (is_done(a, status) && !limits->keep_after)) {
 		/* A script that could not be dumped starts again, and its
 		 * steps go on from what they left. */
-		if (a->calls && !(a->refused && status))
+		if (a->calls && !(a->refused && !is_done(a, status)))
 			store_forget_steps(&a->step.spec, CALL_STEP, NULL);
 		events_retire(&a->step.spec);
 		store_forget(&a->step.spec, NULL);
 	}
-	else if (status == 0)
+	else if (is_done(a, status))
 		store_retain(&a->step.store, limits->keep_after,
 			     a->step.spec.restart, &a->step.restored, NULL);
 }
@@ -429,7 +437,7 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 	kill(-1, SIGKILL);
 	if (a->saving) {
 		/* A program that failed may need it yet. */
-		if (status == 0)
+		if (is_done(a, status))
 			saving_cancel(a->saving);
 		saving_end(a->saving, &e);
 	}
@@ -837,6 +845,7 @@ static void obey(struct agent *a)
 		break;
 	case CONTROL_SIGNAL:
 		a->told |= msg.value != SIGCONT && msg.value != SIGURG;
+		a->term |= msg.value == SIGTERM;
 		tasks_signal(&a->tasks, msg.task, msg.value);
 		break;
 	default:
