@@ -567,7 +567,7 @@ struct control {
 	int32_t resume;
 	int32_t run; /* VERDICT: the job's restart count */
 	/* VERDICT: 1 when the program has ended before; ENDED: 1 when KEEP is waited
-	 * for */
+	 * for; SIGNAL: 1 when it is a stop's, and there is no checkpoint of that */
 	int32_t done;
 	int32_t batch_flag; /* KEEP: Slurm's of the job; -1 unknown */
 	/* ENDED: when the script's last step ended that may have been told to, in

@@ -105,6 +105,8 @@ int jobs_queued(uint32_t **jobs, struct err *e);
 
 enum ending {
 	ENDING_FORGET, /* nothing is to be remembered of it */
+	ENDING_TOLD, /* neither, and it is none: the job runs again, for the program or a
+		      * step of its script had been told to end */
 	ENDING_MAYBE, /* slurmctld may put the job back by itself */
 	ENDING_REQUEUED, /* the job was put back before the program ended */
 	ENDING_AFRESH /* it is put back because that is wanted, and starts at its top */

@@ -8,12 +8,14 @@
  */
 #include "sckpt/policy.h"
 
-/* Clocks of nodes differ, and times are whole seconds. */
+/* Times of one node are whole seconds; slurmctld's clock may be another's. In doubt the
+ * program runs again. */
 #define SLACK 2
+#define CLOCKS 5
 
-static bool is_since(int64_t time, int64_t begin)
+static bool is_since(int64_t time, int64_t begin, int slack)
 {
-	return time && time >= begin - SLACK;
+	return time && time >= begin - slack;
 }
 
 enum ending ending_of(const struct job_facts *f, const struct own_end *end)
@@ -25,16 +27,14 @@ enum ending ending_of(const struct job_facts *f, const struct own_end *end)
 		return ENDING_FORGET;
 	/* Ended by the stop is not ended. */
 	if (f->pending && (f->preempt_time || end->ours) && !end->requeue_exit)
-		return is_since(touched, end->told) ? ENDING_FORGET :
-						      ENDING_REQUEUED;
+		return is_since(touched, end->told, SLACK) ? ENDING_TOLD : ENDING_REQUEUED;
 	/* Often that was the program's own order, for a signal too, and it relies on it. */
 	if (f->pending)
-		return is_since(end->stopped, end->told) ? ENDING_FORGET :
-							   ENDING_AFRESH;
+		return is_since(end->stopped, end->told, SLACK) ? ENDING_TOLD : ENDING_AFRESH;
 	if (!f->running)
 		return ENDING_FORGET;
-	if (f->preempt_time && is_since(touched, f->preempt_time))
-		return ENDING_FORGET;
+	if (f->preempt_time && is_since(touched, f->preempt_time, CLOCKS))
+		return ENDING_TOLD;
 	/* What it has saved itself is read there; a checkpoint would come to the same
 	 * exit again, for ever. */
 	if (end->requeue_exit)

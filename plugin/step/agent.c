@@ -49,7 +49,7 @@ struct agent {
 	struct presence presence; /* of the one that the first node waits for */
 	bool refused; /* no dump, and the program was told to end */
 	bool told; /* the program got a signal that may have ended it */
-	bool term; /* which was SIGTERM, from Slurm or by scancel */
+	bool asked; /* which was one that asks for the end */
 	char refusal[640]; /* the last in the step's log */
 };
 
@@ -263,6 +263,11 @@ static int tell_end(const struct agent *a, int status, struct control *keep)
 	return keep->value;
 }
 
+static bool end_is_kept(const struct control *keep)
+{
+	return keep->value != ENDING_FORGET && keep->value != ENDING_TOLD;
+}
+
 /* What Slurm has given the tasks. */
 static int take_stdio(struct agent *a, struct err *e)
 {
@@ -287,7 +292,8 @@ static void __attribute__((noreturn)) end_as_before(struct agent *a)
 		lost(a, e.text);
 	leave_stdio();
 	stdio_flush(&a->io, 60000, true);
-	if (tell_end(a, ended.status, &keep) == ENDING_FORGET) {
+	tell_end(a, ended.status, &keep);
+	if (!end_is_kept(&keep)) {
 		ended_drop(&a->step.spec, NULL);
 	} else {
 		/* The same could happen to this run. */
@@ -361,16 +367,16 @@ static void start(struct agent *a, char *argv[], const sigset_t *mask)
 	}
 }
 
-/* It did what it was there for. Who is told to end, and does with 0, has tidied up:
- * whether there is more to be done is not known. */
+/* The program did what it was there for. One that is told to end, and does with 0, has
+ * tidied up: whether there is more to be done is not known. */
 static bool is_done(const struct agent *a, int status)
 {
-	return status == 0 && !a->term;
+	return status == 0 && !a->asked && !memory_ran_out();
 }
 
 /* A program that is done needs no checkpoint any more. One that failed may
  * be requeued, and goes on from the last one. */
-static void clear_store(struct agent *a, int status)
+static void clear_store(struct agent *a, int status, bool done)
 {
 	const struct limits *limits = &a->step.spec.limits;
 	cleanup_free struct generation *list = NULL;
@@ -381,8 +387,8 @@ static void clear_store(struct agent *a, int status)
 	if (is_call_step(a->step.spec.step)) {
 		/* One that was told to end with its job goes on in the next. */
 		const struct status s = {
-			.kind = a->refused && status ? STATUS_STOPPED :
-						       STATUS_ENDED,
+			.kind = a->refused && (status || a->asked) ? STATUS_STOPPED :
+								     STATUS_ENDED,
 			.ended = status,
 			.text = { a->told ? 't' : '\0' }
 		};
@@ -391,17 +397,28 @@ static void clear_store(struct agent *a, int status)
 		return;
 	}
 	count = store_generations(&a->step.store, &list, NULL);
-	if (count == 0 || (is_done(a, status) && !limits->keep_after)) {
-		/* A script that could not be dumped starts again, and its
+	if (count == 0 || (done && !limits->keep_after)) {
+		/* A script without a checkpoint starts at its top, and its
 		 * steps go on from what they left. */
-		if (a->calls && !(a->refused && !is_done(a, status)))
+		if (a->calls && done)
 			store_forget_steps(&a->step.spec, CALL_STEP, NULL);
+		else if (a->calls && !a->refused)
+			calls_leave_saved(a->calls);
 		events_retire(&a->step.spec);
 		store_forget(&a->step.spec, NULL);
 	}
-	else if (is_done(a, status))
+	else if (done)
 		store_retain(&a->step.store, limits->keep_after,
 			     a->step.spec.restart, &a->step.restored, NULL);
+}
+
+/* What keep-after= leaves is nothing to go on from when the job is requeued. */
+static bool has_left(const struct agent *a)
+{
+	cleanup_free struct generation *list = NULL;
+
+	return a->step.spec.limits.keep_after &&
+	       store_generations(&a->step.store, &list, NULL) > 0;
 }
 
 static bool is_set(const struct agent *a)
@@ -427,8 +444,9 @@ static void say_over(struct agent *a, int status)
 
 static void __attribute__((noreturn)) ended(struct agent *a, int status)
 {
+	bool done = is_done(a, status ? status : a->linger_status), other;
+	struct control keep = { .value = ENDING_FORGET };
 	struct err e = { "" };
-	struct control keep;
 
 	if (a->step.spec.part && !a->lingers)
 		say_over(a, status);
@@ -437,7 +455,7 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 	kill(-1, SIGKILL);
 	if (a->saving) {
 		/* A program that failed may need it yet. */
-		if (is_done(a, status))
+		if (done && !calls_touched(a->calls))
 			saving_cancel(a->saving);
 		saving_end(a->saving, &e);
 	}
@@ -446,16 +464,25 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 		say_over(a, status);
 	stdio_flush(&a->io, 60000, true);
 	note(a, &(struct event){ .kind = EVENT_END, .status = status });
+	/* Of the run that goes on since, for this one was thought dead. */
+	other = a->step.store.dir >= 0 &&
+		store_superseded(&a->step.store, a->step.spec.restart, NULL, NULL);
 	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
-		clear_store(a, status ? status : a->linger_status);
+		if (!other)
+			clear_store(a, status ? status : a->linger_status, done);
 		tell(a, CONTROL_ENDED, status, "");
 		_exit(0);
 	}
-	if (tell_end(a, status, &keep) != ENDING_FORGET &&
-	    end_keep(&a->step, status, &keep, &e) < 0)
+	if (tell_end(a, status, &keep) == ENDING_TOLD)
+		done = false;
+	if ((end_is_kept(&keep) || (done && has_left(a))) &&
+	    end_keep(&a->step, status, &keep, &e) < 0) {
 		tell(a, CONTROL_NOTE, 0, e.text);
-	clear_store(a, status);
-	if (status == 0 && !a->told)
+		done = false;
+	}
+	if (!other)
+		clear_store(a, status, done);
+	if (done && !other && !a->told)
 		done_drop(&a->step.spec, NULL);
 	_exit(0);
 }
@@ -845,7 +872,9 @@ static void obey(struct agent *a)
 		break;
 	case CONTROL_SIGNAL:
 		a->told |= msg.value != SIGCONT && msg.value != SIGURG;
-		a->term |= msg.value == SIGTERM;
+		a->asked |= msg.value == SIGTERM || msg.value == SIGINT ||
+			    msg.value == SIGHUP || msg.value == SIGQUIT;
+		a->refused |= msg.done;
 		tasks_signal(&a->tasks, msg.task, msg.value);
 		break;
 	default:

@@ -267,14 +267,31 @@ static bool has_saved(const struct calls *c, int number)
 	return count != 0;
 }
 
-/* Not needed any more, unless a checkpoint of the script is from when it ran. */
+/* Its agent says so, and that nobody had told the program to end. */
+static bool is_done(const struct calls *c, int number)
+{
+	struct spec spec = call_spec(c, number);
+	struct store store;
+	struct status s = { .kind = STATUS_RUNNING };
+
+	if (store_open(&spec, false, &store, NULL) == 0) {
+		status_read(&store, &s, NULL);
+		store_close(&store);
+	}
+	return s.kind == STATUS_ENDED && s.ended == 0 && !*s.text;
+}
+
+/* Not needed any more, unless a checkpoint of the script is from when it ran, or it may yet
+ * be gone on with: a script without one begins at its top. */
 static void ended(struct calls *c, int number)
 {
 	cleanup_free struct generation *list = NULL;
 	int count = store_generations(&c->step->store, &list, NULL);
 	struct past *more;
 
-	if ((count == 0 && !c->saving) || !has_saved(c, number)) {
+	if (store_superseded(&c->step->store, c->step->spec.restart, NULL, NULL))
+		return; /* another run has it */
+	if ((count == 0 && !c->saving && is_done(c, number)) || !has_saved(c, number)) {
 		forget(c, number);
 		return;
 	}
@@ -282,7 +299,18 @@ static void ended(struct calls *c, int number)
 		return; /* it goes with the job */
 	c->past = more;
 	more[c->pasts++] = (struct past){ number, c->saving ? NOT_YET :
-						  count > 0 ? list[0].number : INT_MAX };
+						  count > 0 ? list[0].number :
+						  count < 0 ? INT_MAX : 0 };
+}
+
+void calls_leave_saved(const struct calls *c)
+{
+	cleanup_free int *numbers = NULL;
+	int count = store_steps(&c->step->spec, CALL_STEP, &numbers, NULL);
+
+	for (int i = 0; i < count; i++)
+		if (!has_saved(c, numbers[i]))
+			forget(c, numbers[i]);
 }
 
 void calls_saving(struct calls *c, bool saving)

@@ -526,8 +526,9 @@ static bool try_later(struct client *c)
 }
 
 /* Is the job being stopped, to be started again? Then a step that does not end
- * well of itself was made to. -1: slurmctld does not answer. */
-static int job_stops(struct client *c)
+ * well of itself was made to. told: its agent says that it was. -1: slurmctld does not
+ * answer. */
+static int job_stops(struct client *c, bool told)
 {
 	struct job_facts facts;
 	enum action action;
@@ -541,7 +542,7 @@ static int job_stops(struct client *c)
 		return -1;
 	cause = stop_cause(&facts);
 	if (cause == CAUSE_GRACE) /* which steps are told of, and not the script */
-		return WIFEXITED(c->status) && WEXITSTATUS(c->status) >= 128;
+		return told || (WIFEXITED(c->status) && WEXITSTATUS(c->status) >= 128);
 	action = stop_action(cause, &c->spec);
 	return action == ACTION_SAVE_AND_END || action == ACTION_SAVE_AND_REQUEUE;
 }
@@ -620,13 +621,13 @@ static void judge(struct client *c, int64_t since)
 			return;
 		/* A srun that is told of its job's end ends as if its step had
 		 * failed. */
-		if (c->status != as_srun(s.ended) && job_stops(c) != 0) {
+		if (c->status != as_srun(s.ended) && job_stops(c, false) != 0) {
 			tell(c, CALL_STOPPING, 0);
 			c->status = as_srun(s.ended);
 		}
 		finish(c, false);
 	} else if (said && (s.kind == STATUS_STOPPED || c->left)) {
-		if ((stops = job_stops(c)) > 0)
+		if ((stops = job_stops(c, s.kind == STATUS_STOPPED)) > 0)
 			finish(c, true);
 		/* It took a signal of its own for the job's end. */
 		if (stops == 0 && silent > STOPPED_MS * INT64_C(1000000))
@@ -635,7 +636,7 @@ static void judge(struct client *c, int64_t since)
 		/* It was never protected, or did not begin. */
 		if (c->ended && c->status == 0)
 			finish(c, false);
-		if ((stops = job_stops(c)) > 0)
+		if ((stops = job_stops(c, false)) > 0)
 			finish(c, true);
 		/* Of a stop this process is told (SIGTERM). */
 		if (stops < 0 && silent < UNANSWERED_MS * INT64_C(1000000))
@@ -644,7 +645,7 @@ static void judge(struct client *c, int64_t since)
 			finish(c, false);
 	} else if (!c->stopping && silent > c->patience) {
 		/* It said that it ran, and was killed with its helpers. */
-		if (job_stops(c) == 0)
+		if (job_stops(c, false) == 0)
 			finish(c, false);
 		c->patience += SILENT_MS * INT64_C(1000000);
 	}

@@ -57,6 +57,23 @@ uint64_t memory_left(void)
 	return least_left;
 }
 
+bool memory_ran_out(void)
+{
+	cleanup_free char *text = NULL;
+	char dir[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX + 64];
+
+	/* A group that is not Slurm's own of the step counts what others had. */
+	if (!cgroup_find("memory", dir) || !strstr(dir, "/step_"))
+		return false;
+	snprintf(path, sizeof(path), "%s/memory.events", dir);
+	if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0) {
+		snprintf(path, sizeof(path), "%s/memory.oom_control", dir);
+		if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0)
+			return false;
+	}
+	return cgroup_stat(text, "oom_kill") > 0;
+}
+
 uint64_t memory_limit(void)
 {
 	uint64_t least = UINT64_MAX, limit;

@@ -278,6 +278,9 @@ int program_describe(const pid_t *pids, int count, struct manifest *m,
 uint64_t memory_for_buffer(uint64_t setting, uint64_t needed);
 /* Bytes that the step may still take. */
 uint64_t memory_left(void);
+/* Whether a process of the step was killed since there was no more: Slurm calls the step
+ * OUT_OF_MEMORY then, however its program ends (slurmstepd/mgr.c). */
+bool memory_ran_out(void);
 /* The lowest limit of the cgroups that the step is in; UINT64_MAX none. */
 uint64_t memory_limit(void);
 /* Bytes of memory and swap that there are; UINT64_MAX not known. */
@@ -478,6 +481,8 @@ int calls_fd(const struct calls *c);
 void calls_take(struct calls *c);
 /* A child has ended; true when it was one of these. */
 bool calls_reap(struct calls *c, pid_t pid, int status);
+/* The script is over, and is not done: of its steps that have no checkpoint nothing stays. */
+void calls_leave_saved(const struct calls *c);
 /* With the script ended: when the last of its steps ended that may have been told to,
  * seconds since 1970; 0 none. */
 int64_t calls_touched(struct calls *c);

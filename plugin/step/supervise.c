@@ -74,7 +74,8 @@ static void pass_signal(struct supervisor *s, int task, int sig)
 {
 	const struct control msg = { .kind = CONTROL_SIGNAL,
 				     .value = sig,
-				     .task = task };
+				     .task = task,
+				     .done = sig == SIGTERM && s->refused };
 
 	note_halt(s, task, sig);
 	/* Slurm sends SIGCONT before each SIGTERM. */
@@ -255,6 +256,7 @@ static void on_late(struct supervisor *s)
 	s->term = false;
 	if (!s->spec.part)
 		tell_refusal(s, "another one was being written when the step was told to end, and is not done yet: with a longer KillWait or a faster store it would be");
+	s->refused = true;
 	pass_term(s, true);
 }
 

@@ -243,6 +243,19 @@ static int go_on_from(struct supervisor *s, struct control *verdict,
 	return rc < 0 ? err_context(e, "restart from %s", s->spec.from) : 0;
 }
 
+/* An earlier run began at the top, for that was wanted: it is not of that checkpoint any more. */
+static bool has_left_it(const struct supervisor *s)
+{
+	struct store store;
+	bool left = s->afresh;
+
+	if (!left && store_open(&s->spec, false, &store, NULL) == 0) {
+		left = store_superseded(&store, -1, NULL, NULL) > 0;
+		store_close(&store);
+	}
+	return left;
+}
+
 /* Nothing is lost, nothing is started, and the owner decides. */
 static void hold(struct supervisor *s, const char *why)
 {
@@ -427,11 +440,42 @@ void lost(struct supervisor *s, const struct control *msg)
 	}
 }
 
-/* Is there anything that the step could go on from? 1, 0, -1. Changes nothing. */
-static int work_is_saved(struct supervisor *s, struct err *e)
+/* 1, 0, -1. */
+static int has_generations(const struct spec *spec, struct err *e)
 {
 	cleanup_free struct generation *list = NULL;
 	struct store store;
+	int rc = store_open(spec, false, &store, e);
+
+	if (rc)
+		return rc < 0 ? -1 : 0;
+	rc = store_generations(&store, &list, e);
+	store_close(&store);
+	return rc < 0 ? -1 : rc > 0;
+}
+
+/* Of a script there may be its end, or only what its steps have left, which it goes on from
+ * at its top. */
+static int script_is_saved(const struct spec *script, struct err *e)
+{
+	cleanup_free int *numbers = NULL;
+	struct spec spec = *script;
+	struct ended ended;
+	int rc = ended_read(script, &ended, e), count;
+
+	if (rc)
+		return rc;
+	count = store_steps(script, CALL_STEP, &numbers, e);
+	for (int i = 0; rc == 0 && i < count; i++) {
+		snprintf(spec.step, sizeof(spec.step), CALL_STEP "%d", numbers[i]);
+		rc = has_generations(&spec, e);
+	}
+	return count < 0 ? -1 : rc;
+}
+
+/* Is there anything that the step could go on from? 1, 0, -1. Changes nothing. */
+static int work_is_saved(struct supervisor *s, struct err *e)
+{
 	struct from from;
 	int rc;
 
@@ -440,14 +484,13 @@ static int work_is_saved(struct supervisor *s, struct err *e)
 		return 1;
 	}
 	if (*s->spec.base) {
-		if ((rc = store_open(&s->spec, false, &store, e)) == 1)
-			return 0;
+		rc = has_generations(&s->spec, e);
+		if (rc == 0 && !strcmp(s->spec.step, "batch"))
+			rc = script_is_saved(&s->spec, e);
 		if (rc < 0)
 			return s->spec.restart > 0 ? -1 : 0;
-		rc = store_generations(&store, &list, e);
-		store_close(&store);
-		if (rc <= 0)
-			return rc;
+		if (rc == 0)
+			return 0;
 	}
 	/* Without a base nobody knows where it would be. */
 	return (rc = restarts(s, e)) > 0 ? 1 : rc;
@@ -484,7 +527,7 @@ bool give_verdict(struct supervisor *s)
 	if (!ended && s->spec.part)
 		ended = take_store(s, &verdict, &e) < 0 ? -1 : 0;
 	else if (!ended && (look_back(s, &verdict, &e) < 0 ||
-		       (!verdict.resume && *s->spec.from &&
+		       (!verdict.resume && *s->spec.from && !has_left_it(s) &&
 			go_on_from(s, &verdict, &e) < 0) ||
 		       take_store(s, &verdict, &e) < 0))
 		ended = -1;

@@ -79,49 +79,6 @@ def test_step(cluster):
     assert set(lines) == {f"line {i}" for i in range(1, MANY + 1)}
 
 
-TIDY = LOOP.replace("told >&2", "told >&2; exit 0")
-
-
-def test_tidy_and_cancelled(cluster):
-    """A program that ends with 0 because it was told to is not done: what was saved of it stays."""
-    job = cluster.submit(cluster.script("job.sh", TIDY), options="--checkpoint -e err")
-    job.wait_output("^line 10$")
-    cluster.ctl(f"sckpt create {job.number} && scancel {job.number}")
-    assert job.wait_end() == ["CANCELLED"]
-    assert "told\n" in (cluster.home() / "err").read_text()
-    assert job.generations() == [1]
-    quick(cluster)
-    number = int(cluster.ctl(f"sckpt restart {job.number}").stdout.split()[-1])
-    until("the end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout)
-    out = (cluster.home() / f"slurm-{number}.out").read_text()
-    assert [l for l in out.splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, MANY + 1)]
-
-
-INOTIFY = ("import ctypes, pathlib, time; l = ctypes.CDLL(None); l.inotify_add_watch(l.inotify_init(), b'.', 2); "
-           "pathlib.Path('watched').touch(); time.sleep(600)")
-
-
-def test_tidy_and_refused(cluster):
-    """Nor is one that could not be saved at the stop: it goes on from what was saved before."""
-    watch = f'[ -e watch ] && [ ! -e watched ] && /usr/bin/python3 -c "{INOTIFY}" &\n'
-    job = cluster.submit(
-        cluster.script("job.sh", TIDY.replace("; done", f"\n{watch}done")),
-        options="--requeue --checkpoint --open-mode=append -e err")
-    job.wait_output("^line 10$")
-    cluster.ctl(f"sckpt create {job.number}")
-    (cluster.home() / "watch").touch()
-    until("what is in the way", (cluster.home() / "watched").exists)
-    cluster.ctl(f"scontrol requeue {job.number}")
-    err = cluster.home() / "err"
-    until("the restore", lambda: "restored from" in err.read_text())
-    # What it had said since the checkpoint was put aside with its standard error.
-    said = (cluster.home() / f"err.sckpt-cut.{job.number}.1").read_text()
-    assert "inotify" in said and "told\n" in said
-    assert "restored from checkpoint 1 " in err.read_text()
-    assert job.finish() == ["COMPLETED"]
-    assert [l for l in job.text().splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, MANY + 1)]
-
-
 def step_of(cluster, options=""):
     """A checkpoint of step 1 of a job that is gone: its id."""
     out = cluster.home() / "out"
