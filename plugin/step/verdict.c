@@ -120,8 +120,8 @@ static void sweep(const struct supervisor *s)
 	ended_sweep(&s->spec, ENDED_OLD, queued_jobs, &list, NULL);
 }
 
-/* A script's, and those of the steps that it had started, which keep-after= has left. */
-static int set_all_aside(const struct spec *script, struct err *e)
+/* Those that a script had started. */
+static int set_steps_aside(const struct spec *script, struct err *e)
 {
 	cleanup_free int *numbers = NULL;
 	int count = store_steps(script, CALL_STEP, &numbers, e), rc = count < 0 ? -1 : 0;
@@ -131,7 +131,7 @@ static int set_all_aside(const struct spec *script, struct err *e)
 		snprintf(spec.step, sizeof(spec.step), CALL_STEP "%d", numbers[i]);
 		rc = store_set_aside(&spec, e);
 	}
-	return rc < 0 ? -1 : store_set_aside(script, e);
+	return rc;
 }
 
 /* 1: the program has ended in an earlier run, and nobody asked for another. */
@@ -152,6 +152,7 @@ static int look_at_end(struct supervisor *s, struct control *verdict,
 		 * be written to protects nothing, and is told of later. */
 		ended_drop(&s->spec, NULL);
 		done_drop(&s->spec, NULL);
+		set_steps_aside(&s->spec, NULL);
 		sweep(s);
 		return 0;
 	}
@@ -178,7 +179,8 @@ static int look_at_end(struct supervisor *s, struct control *verdict,
 		say(SAYS "step %u.%s: %s", s->spec.job, s->spec.step, e->text);
 		return 1;
 	}
-	if (rerun == RERUN_AFRESH && (set_all_aside(&s->spec, e) < 0 || done_drop(&s->spec, e) < 0))
+	if (rerun == RERUN_AFRESH && (set_steps_aside(&s->spec, e) < 0 || store_set_aside(&s->spec, e) < 0 ||
+				      done_drop(&s->spec, e) < 0))
 		return -1;
 	if (ended_drop(&s->spec, e) < 0)
 		return -1;
