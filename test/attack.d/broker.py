@@ -465,6 +465,52 @@ def unrepaired(c):
     raise AssertionError(said)
 
 
+# It has a port, where nobody listens any more, and then wants to listen there.
+PORT = """import os, socket, time
+s = socket.create_server(("127.0.0.1", 23458))
+pair = socket.create_connection(s.getsockname()), s.accept()[0]
+s.close()
+print("connected", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.05)
+t = socket.socket()
+t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+try:
+    t.bind(("127.0.0.1", 23458))
+    t.listen(16)
+    print("listens", flush=True)
+except OSError as e:
+    print("no:", e, flush=True)
+time.sleep(600)
+"""
+
+
+@attack("a connection restored with a port on which another user listens by then, and then a listener there beside that one")
+def taken(c):
+    c.conf("elevate=tcp\n")
+    go = c.home("user1") / "go"
+    go.unlink(missing_ok=True)
+    (c.home("user1") / "port.py").write_text(PORT)
+    job = c.saved("user1", wrap="exec python3 port.py", ready="^connected$")
+    with running("user1", "python3", f"{INSIDE}/stopped.py", "1001") as p:
+        new = Job(c, restart(c, job), "user1", c.home("user1"))
+        # Their ports have been tried then.
+        assert p.stdout.readline() == "stopped\n"
+        with running("user2", "python3", "-c", SERVICE):
+            p.stdin.write("\n")
+            p.stdin.flush()
+            until("the restore, or why not", lambda: c.restored(new.number) or "cannot go on" in new.text())
+            go.touch()
+            if c.restored(new.number):
+                new.wait_output("^(listens|no:.*)$")
+            got = c.run(NODE, f"python3 -c '{CLIENT}'", user="user2").stdout.split("\n")[:-1]
+        said = new.text()
+        new.cancel()
+    must_not("listens" in said, f"it listens on the port of another user's service, whose clients have {collections.Counter(got)}")
+    must_not(set(got) != {"service"}, f"clients of another user's service have {collections.Counter(got)}")
+    return next((x for x in said.splitlines() if "cannot go on" in x or x.startswith("no:")), said)[:200]
+
+
 MARKED = """import ctypes, os, socket, sys, threading, time
 def own():
     u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
