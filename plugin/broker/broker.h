@@ -72,6 +72,11 @@ uint64_t caps_of_restored(int needs);
  * has, and e says why. vdso: of vdso_digest(), which those of the processes have to be.
  */
 int look_at_tree(const struct broker *b, const uint8_t vdso[32], int *needs, struct err *e);
+/*
+ * -1 unless this criu, which is not waited for yet, has held all of the tree till now. Its user can have it
+ * end, or believe that its hook has failed; it goes on with the root first (pstree_switch_state(), criu/seize.c).
+ */
+int look_whether_it_stands(pid_t criu, struct err *e);
 /* What this node asks for beside that: ELEVATE_PTRACE or 0. */
 int look_at_node(void);
 /* SHA-256 of the vDSO that this process has of this kernel. */
