@@ -149,12 +149,18 @@ struct numbers {
 	size_t count;
 };
 int numbers_add(struct numbers *n, uint64_t value);
+/* The numbers of that field of a message, in a row or not. */
+int numbers_take(struct pb m, uint32_t field, struct numbers *n);
 /* core-*.img: addresses of a thread's areas for rseq(2). */
 int rseq_areas(const uint8_t *core, size_t size, struct numbers *areas);
 /* pstree.img: the threads of a process, which core-*.img are of. */
 int rseq_threads(const uint8_t *pstree, size_t size, uint32_t pid, struct numbers *tids);
 /* pstree.img: -1 unless ROOT_PID is the root of the tree, and the only one. Pure. */
 int pstree_look(const uint8_t *pstree, size_t size, struct err *e);
+
+/* connections.c: files.img: -1 unless its TCP connections are by loopback addresses, and of established ones
+ * both ends are in there. Pure. */
+int connections_look(const uint8_t *files, size_t size, struct err *e);
 
 /* ---- asked.c --------------------------------------------------------------------------- */
 

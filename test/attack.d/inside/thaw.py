@@ -82,9 +82,9 @@ if sys.argv[3] == "criu":
     time.sleep(0.01)
     os.kill(int(criu), signal.SIGKILL)
 else:
-    wait(lambda: its.getsockopt(socket.IPPROTO_TCP, REPAIR))
+    wait(lambda: its.getsockopt(socket.IPPROTO_TCP, REPAIR) or stat(pid)[1] != "t")
     # It has its state; and memory comes after that.
-    time.sleep(0.02)
+    time.sleep(0.005)
     ctypes.CDLL(None).connect(its.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16)
 print("done", flush=True)
 time.sleep(100)
