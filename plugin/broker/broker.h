@@ -72,6 +72,11 @@ uint64_t caps_of_restored(int needs);
  * has, and e says why. vdso: of vdso_digest(), which those of the processes have to be.
  */
 int look_at_tree(const struct broker *b, const uint8_t vdso[32], int *needs, struct err *e);
+/*
+ * -1 unless this criu, which is not waited for yet, has held all of the tree till now. Its user can have it
+ * end, or believe that its hook has failed; it goes on with the root first (pstree_switch_state(), criu/seize.c).
+ */
+int look_whether_it_stands(pid_t criu, struct err *e);
 /* What this node asks for beside that: ELEVATE_PTRACE or 0. */
 int look_at_node(void);
 /* SHA-256 of the vDSO that this process has of this kernel. */
@@ -144,12 +149,18 @@ struct numbers {
 	size_t count;
 };
 int numbers_add(struct numbers *n, uint64_t value);
+/* The numbers of that field of a message, in a row or not. */
+int numbers_take(struct pb m, uint32_t field, struct numbers *n);
 /* core-*.img: addresses of a thread's areas for rseq(2). */
 int rseq_areas(const uint8_t *core, size_t size, struct numbers *areas);
 /* pstree.img: the threads of a process, which core-*.img are of. */
 int rseq_threads(const uint8_t *pstree, size_t size, uint32_t pid, struct numbers *tids);
 /* pstree.img: -1 unless ROOT_PID is the root of the tree, and the only one. Pure. */
 int pstree_look(const uint8_t *pstree, size_t size, struct err *e);
+
+/* connections.c: files.img: -1 unless its TCP connections are by loopback addresses, and of established ones
+ * both ends are in there. Pure. */
+int connections_look(const uint8_t *files, size_t size, struct err *e);
 
 /* ---- asked.c --------------------------------------------------------------------------- */
 

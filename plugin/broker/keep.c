@@ -559,6 +559,7 @@ static int restore_open(void *arg, const char *name, struct err *e)
 	if (fetch_good(k, s, data, e) < 0 ||
 	    (!strncmp(name, "core-", 5) && creds_look(*data, s->size, e) < 0) ||
 	    (!strcmp(name, "pstree.img") && pstree_look(*data, s->size, e) < 0) ||
+	    (!strcmp(name, "files.img") && connections_look(*data, s->size, e) < 0) ||
 	    (!strncmp(name, "pagemap-", 8) && note_memory(k, s, *data, e) < 0))
 		return -1;
 	return handle;

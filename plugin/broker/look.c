@@ -15,6 +15,7 @@
 #include <sys/auxv.h>
 #include <sys/capability.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker.h"
@@ -462,6 +463,22 @@ int look_at_tree(const struct broker *b, const uint8_t vdso[32], int *needs, str
 	free(l.sockets);
 	*needs = l.needs;
 	return rc;
+}
+
+int look_whether_it_stands(pid_t criu, struct err *e)
+{
+	cleanup_free char *status = NULL;
+	siginfo_t end = { .si_pid = 0 };
+	const char *state, *tracer;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", ROOT_PID);
+	/* In this order: of the tasks of a criu that ends, the root may be the last one to go on. */
+	if (file_read(AT_FDCWD, path, 1 << 20, &status, NULL) > 0 && find(status, "State", &state) &&
+	    *state == 't' && find(status, "TracerPid", &tracer) && atoi(tracer) == criu &&
+	    waitid(P_PID, (id_t)criu, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && !end.si_pid)
+		return 0;
+	return err_set(e, "it was let go on before all of it had been looked at: criu, or its child that asks, was killed");
 }
 
 int look_for_sockets(unsigned long **list, size_t *count, struct err *e)

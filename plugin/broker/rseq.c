@@ -58,25 +58,24 @@ int rseq_areas(const uint8_t *core, size_t size, struct numbers *areas)
 	return rc;
 }
 
-/* Repeated numbers, packed or not. */
-static int take_threads(struct pb m, struct numbers *tids)
+int numbers_take(struct pb m, uint32_t field, struct numbers *n)
 {
 	struct pb_field f;
-	uint64_t tid;
+	uint64_t value;
 	int rc;
 
 	while ((rc = pb_next(&m, &f)) > 0) {
 		struct pb packed;
 
-		if (f.number != PSTREE_THREADS)
+		if (f.number != field)
 			continue;
-		if (f.wire == PB_VARINT && numbers_add(tids, f.value) == 0)
+		if (f.wire == PB_VARINT && numbers_add(n, f.value) == 0)
 			continue;
 		if (f.wire != PB_BYTES)
 			return -1;
 		packed = pb_of(f.data, (size_t)f.value);
-		while ((rc = pb_number(&packed, &tid)) > 0)
-			if (numbers_add(tids, tid) < 0)
+		while ((rc = pb_number(&packed, &value)) > 0)
+			if (numbers_add(n, value) < 0)
 				return -1;
 		if (rc < 0)
 			return -1;
@@ -101,7 +100,7 @@ int rseq_threads(const uint8_t *pstree, size_t size, uint32_t pid, struct number
 		for (size_t i = 0; i < pids.count; i++)
 			its |= pids.list[i] == pid;
 		free(pids.list);
-		if (rc < 0 || (its && take_threads(entry, tids) < 0))
+		if (rc < 0 || (its && numbers_take(entry, PSTREE_THREADS, tids) < 0))
 			return -1;
 	}
 	return rc < 0 || !tids->count ? -1 : 0;

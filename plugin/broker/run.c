@@ -78,8 +78,8 @@ static int seal(struct runner *r, const char *list, struct err *e)
 	struct statement s;
 	int needs, rc = -1;
 
-	/* Frozen: nothing of it changes any more. */
-	if (look_at_tree(r->b, r->vdso, &needs, e) < 0)
+	/* Frozen, nothing of it changes any more; and so it was till the look was over. */
+	if (look_at_tree(r->b, r->vdso, &needs, e) < 0 || look_whether_it_stands(r->criu.pid, e) < 0)
 		return -1;
 	/* It would say of images that criu wrote with less what they are to be restored with. */
 	if (needs & ~r->needs)

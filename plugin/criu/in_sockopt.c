@@ -130,6 +130,21 @@ static int set_without(int fd, int level, int name, const void *value, socklen_t
 	return rc;
 }
 
+/*
+ * In repair mode the kernel gives a socket also a port on which another user listens (SK_FORCE_REUSE), and then, as
+ * criu has set SO_REUSEPORT, any other socket of this user's, to listen there, too (fastuid,
+ * net/ipv4/inet_connection_sock.c). That is taken away before criu binds it: a port that the program had is free, or the program's
+ * own, of which all sockets have SO_REUSEPORT by then (open_inet_sk(), criu/sk-inet.c).
+ */
+static int set_repair(int fd, const void *value, socklen_t size)
+{
+	const int yes = 1;
+	int rc = set(fd, IPPROTO_TCP, TCP_REPAIR, value, size);
+
+	/* It is made anew by the end of the mode. */
+	return rc == 0 && *(const int *)value > 0 ? set(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) : rc;
+}
+
 __attribute__((visibility("default"))) int setsockopt(int fd, int level, int name, const void *value,
 						      socklen_t size)
 {
@@ -137,7 +152,7 @@ __attribute__((visibility("default"))) int setsockopt(int fd, int level, int nam
 		return set(fd, level, name, value, size);
 	if (!needs_admin(fd, level, name))
 		return set_without(fd, level, name, value, size);
-	if (level == IPPROTO_TCP && size == sizeof(int) && !getenv("SCKPT_RESTORES"))
-		return ask_runner(fd, *(const int *)value > 0);
-	return set(fd, level, name, value, size);
+	if (level != IPPROTO_TCP || size != sizeof(int))
+		return set(fd, level, name, value, size);
+	return getenv("SCKPT_RESTORES") ? set_repair(fd, value, size) : ask_runner(fd, *(const int *)value > 0);
 }

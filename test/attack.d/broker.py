@@ -465,6 +465,131 @@ def unrepaired(c):
     raise AssertionError(said)
 
 
+# It has a port, where nobody listens any more, and then wants to listen there.
+PORT = """import os, socket, time
+s = socket.create_server(("127.0.0.1", 23458))
+pair = socket.create_connection(s.getsockname()), s.accept()[0]
+s.close()
+print("connected", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.05)
+t = socket.socket()
+t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+try:
+    t.bind(("127.0.0.1", 23458))
+    t.listen(16)
+    print("listens", flush=True)
+except OSError as e:
+    print("no:", e, flush=True)
+time.sleep(600)
+"""
+
+
+@attack("a connection restored with a port on which another user listens by then, and then a listener there beside that one")
+def taken(c):
+    c.conf("elevate=tcp\n")
+    go = c.home("user1") / "go"
+    go.unlink(missing_ok=True)
+    (c.home("user1") / "port.py").write_text(PORT)
+    job = c.saved("user1", wrap="exec python3 port.py", ready="^connected$")
+    with running("user1", "python3", f"{INSIDE}/stopped.py", "1001") as p:
+        new = Job(c, restart(c, job), "user1", c.home("user1"))
+        # Their ports have been tried then.
+        assert p.stdout.readline() == "stopped\n"
+        with running("user2", "python3", "-c", SERVICE):
+            p.stdin.write("\n")
+            p.stdin.flush()
+            until("the restore, or why not", lambda: c.restored(new.number) or "cannot go on" in new.text())
+            go.touch()
+            if c.restored(new.number):
+                new.wait_output("^(listens|no:.*)$")
+            got = c.run(NODE, f"python3 -c '{CLIENT}'", user="user2").stdout.split("\n")[:-1]
+        said = new.text()
+        new.cancel()
+    must_not("listens" in said, f"it listens on the port of another user's service, whose clients have {collections.Counter(got)}")
+    must_not(set(got) != {"service"}, f"clients of another user's service have {collections.Counter(got)}")
+    return next((x for x in said.splitlines() if "cannot go on" in x or x.startswith("no:")), said)[:200]
+
+
+# The last of some that take long to be looked at, or whose memory takes long. When it is told to, it makes a
+# connection out of the job; and breaks it when it has stood still, where that is not done for it.
+OUTSIDE = """import ctypes, mmap, os, socket, sys, time
+s = socket.create_server(("127.0.0.1", 0))
+pair = socket.create_connection(s.getsockname()), s.accept()[0]
+libc = ctypes.CDLL(None)
+m = mmap.mmap(-1, 30000 * 4096)
+at = ctypes.addressof(ctypes.c_char.from_buffer(m))
+if sys.argv[1] == "criu":
+    for n in range(0, 30000, 2):
+        libc.mprotect(ctypes.c_void_p(at + n * 4096), 4096, 0)
+    for _ in range(8):
+        if not os.fork():
+            time.sleep(600)
+    libc.munmap(ctypes.c_void_p(at), 30000 * 4096)
+if os.fork():
+    time.sleep(600)
+if sys.argv[1] == "break":
+    m[:] = os.urandom(30000 * 4096)
+open("/proc/self/comm", "w").write("outside")
+print("connected", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.001)
+out = socket.create_connection(("127.0.0.1", 23459))
+to = socket.socket(socket.AF_UNIX)
+to.connect("its.sock")
+socket.send_fds(to, [b"x"], [out.fileno()])
+to.close()
+last = time.monotonic()
+while sys.argv[1] == "break" or time.monotonic() < last + 0.05:
+    last = time.monotonic()
+    time.sleep(0.002)
+out.close()
+time.sleep(600)
+"""
+
+
+def outside(c, mode, take):
+    """A dump in which a program is connected to the outside while it is frozen, and not when root looks."""
+    c.conf("elevate=tcp\n")
+    (c.home("user1") / "outside.py").write_text(OUTSIDE)
+    for name in ("go", "its.sock"):
+        (c.home("user1") / name).unlink(missing_ok=True)
+    with running("user1", "python3", f"{INSIDE}/thaw.py", "23459", "1001", mode) as p:
+        job = c.submit("--wrap", f"exec python3 outside.py {mode}", options=f"--requeue --checkpoint -w {NODE} -e err")
+        job.wait_output("^connected$")
+        take(job)
+        said = [p.stdout.readline().strip() for _ in range(2)]
+        assert said == ["connected", "done"], said
+        # It is there, or refused.
+        time.sleep(3)
+        job.cancel()
+    return job, said
+
+
+@attack("a tree that goes on before root's last look at it, because its user has killed criu")
+def thawed(c):
+    with system_log(c) as lines:
+        # What it has been given for a step that ends, the agent keeps at once.
+        job, said = outside(c, "criu", lambda job: c.ctl(f"scontrol requeue {job.number}"))
+    must_not(job.generations(), "root has sealed what it has not seen")
+    assert any("it was let go on before all of it had been looked at" in x for x in lines), (said, lines)
+    return lines[0][:150]
+
+
+@attack("a connection out of the job, which is none any more when root looks at it")
+def ended(c):
+    # On a busy machine it may be broken too late.
+    for _ in range(10):
+        job, said = outside(c, "break", lambda job: c.run(NODE, f"sckpt create {job.number}", check=False))
+        job.wait_end()
+        if job.generations():
+            break
+    assert job.generations(), said
+    said = restarts(c, job)
+    assert "an image has a TCP connection from port" in said, said
+    return said[:150]
+
+
 MARKED = """import ctypes, os, socket, sys, threading, time
 def own():
     u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

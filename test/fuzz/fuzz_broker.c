@@ -93,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct err e;
 
 		creds_look(data + 1, size - 1, &e);
+		connections_look(data + 1, size - 1, &e);
 		return 0;
 	}
 	if (data[0] % 4) {

@@ -75,7 +75,7 @@ def test_forged_environment(cluster):
 QUICK = ("broker.forged", "broker.swapped", "broker.given_away", "broker.messages", "broker.inside",
          "broker.namespaces", "broker.network", "broker.streams", "broker.words", "broker.needless",
          "broker.repair", "broker.unrepaired", "broker.marked", "broker.believed", "broker.door", "broker.mates", "broker.hook", "broker.killed", "broker.sequences",
-         "broker.handlers",
+         "broker.handlers", "broker.thawed", "broker.ended", "broker.taken",
          "store.reach", "store.copied", "store.open_store", "store.fuse_hangs",
          "store.fuse_passes",
          "root.root_terminal", "root.escapes",

@@ -223,6 +223,56 @@ static void root_of_tree(void **state)
 	assert_int_equal(pstree_look(none, 7, &e), -1);
 }
 
+/* A TCP socket, of 127.0.0.1 and port `from`, to 127.0.0.1 (or 10.0.0.1: its first byte) and `to`. */
+#define LOOP 0xff
+#define FAR 0x8a
+#define BEGIN(size) (size) + 4, 0, 0, 0, 8, 4, 4 << 3 | 2, (size)
+#define SOCKET(from, to, where, state)                                                           \
+	BEGIN(21), 3 << 3, 2, 5 << 3, 6, 6 << 3, state, 7 << 3, from, 8 << 3, to, 11 << 3, LOOP, \
+		0x80, 0x80, 8, 12 << 3 | 2, 4, where, 0x80, 0x80, 8
+
+static int files(const uint8_t *socket, size_t size)
+{
+	uint8_t image[256] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+	struct err e;
+
+	memcpy(image + 8, socket, size);
+	return connections_look(image, size + 8, &e);
+}
+#define FILES(...) files((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }))
+
+static void connections(void **state)
+{
+	enum { ESTABLISHED = 1, CLOSE_WAIT = 8 };
+
+	(void)state;
+	assert_int_equal(FILES(2, 0, 0, 0, 8, 1), 0);
+	assert_int_equal(FILES(SOCKET(7, 8, LOOP, ESTABLISHED), SOCKET(8, 7, LOOP, ESTABLISHED)), 0);
+	assert_int_equal(FILES(SOCKET(7, 8, LOOP, CLOSE_WAIT)), 0);
+	/* Of one that is none criu takes no other end. */
+	assert_int_equal(FILES(SOCKET(7, 0, FAR, ESTABLISHED)), 0);
+	/* The other end is not there; it is its own; far away. */
+	assert_int_equal(FILES(SOCKET(7, 8, LOOP, ESTABLISHED)), -1);
+	assert_int_equal(FILES(SOCKET(7, 8, LOOP, ESTABLISHED), SOCKET(8, 9, LOOP, CLOSE_WAIT)), -1);
+	assert_int_equal(FILES(SOCKET(7, 8, FAR, CLOSE_WAIT)), -1);
+	/* IPv6: ::ffff:127.0.0.1 on both sides, of which the other end is IPv4; and ::2. */
+	assert_int_equal(FILES(SOCKET(8, 7, LOOP, ESTABLISHED), BEGIN(37), 3 << 3, 10, 5 << 3, 6, 6 << 3, 1, 7 << 3, 7,
+			       8 << 3, 8, 11 << 3 | 2, 11, 0, 0, 0x80, 0x80, 0xfc, 0xff, 0x0f, LOOP, 0x80, 0x80, 8,
+			       12 << 3 | 2, 12, 0, 0x80, 0, 0x80, 0x80, 0xfc, 0xff, 0x0f, LOOP, 0x80, 0x80, 8),
+			 0);
+	assert_int_equal(FILES(BEGIN(28), 3 << 3, 10, 5 << 3, 6, 6 << 3, 8, 7 << 3, 7, 8 << 3, 8, 11 << 3 | 2, 7, 0, 0,
+			       0, 0x80, 0x80, 0x80, 8, 12 << 3 | 2, 7, 0, 0, 0, 0x80, 0x80, 0x80, 0x10),
+			 -1);
+	/* What is there twice, or not at all, or an address of no length. */
+	assert_int_equal(FILES(BEGIN(23), 6 << 3, 8, 3 << 3, 2, 5 << 3, 6, 6 << 3, 8, 7 << 3, 7, 8 << 3, 8, 11 << 3, LOOP,
+			       0x80, 0x80, 8, 12 << 3 | 2, 4, LOOP, 0x80, 0x80, 8),
+			 -1);
+	assert_int_equal(FILES(BEGIN(19), 3 << 3, 2, 5 << 3, 6, 7 << 3, 7, 8 << 3, 8, 11 << 3, LOOP, 0x80, 0x80, 8,
+			       12 << 3 | 2, 4, LOOP, 0x80, 0x80, 8),
+			 -1);
+	assert_int_equal(FILES(BEGIN(12), 3 << 3, 2, 5 << 3, 6, 6 << 3, 8, 7 << 3, 7, 8 << 3, 8, 11 << 3 | 2, 0), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +282,7 @@ int main(void)
 		cmocka_unit_test(capabilities),
 		cmocka_unit_test(sequences),
 		cmocka_unit_test(root_of_tree),
+		cmocka_unit_test(connections),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
