@@ -90,6 +90,13 @@ int store_claim(const struct store *store, int run, const char *node,
 int store_superseded(const struct store *store, int run, char node[256],
 		     struct err *e);
 
+/*
+ * May run `run` still save? 0; 1, and e says so: not since a later one has been claimed; -1: it
+ * cannot be told. Asked before anything of a dump is written: a run that was only thought dead
+ * must leave alone what the later one has taken over.
+ */
+int store_may_save(const struct store *store, int run, struct err *e);
+
 /* With everything in place for the program of run `run` to run: from now on it
  * may have written. */
 int store_mark_ran(const struct store *store, int run, struct err *e);
@@ -650,6 +657,8 @@ char *origin_variable(const struct store *store, const char *name);
  */
 int output_open(const struct store *store, int number, bool make,
 		struct err *e);
+/* An empty one. One that was there is left to whom has it open. */
+int output_open_new(const struct store *store, int number, struct err *e);
 /*
  * Appends bytes [from, end) of file fd to the log, less the lines that
  * slurmstepd put between them ("*** JOB 7 ON n1 CANCELLED AT … ***"): an
@@ -663,6 +672,14 @@ size_t output_strip(char *buf, size_t size, uint32_t job);
 int output_whole(int log, int64_t length, struct err *e);
 /* Cuts off what is behind the first length bytes of the log, which must be there. */
 int output_cut(int log, int64_t length, struct err *e);
+/*
+ * The first length bytes, which must be there, become the log of run `run`, which goes on from
+ * generation `from`, in a file of its own: a run that was only thought dead writes and cuts
+ * what nobody reads any more. *log becomes that one's descriptor; where there is no room for a
+ * second one it is only cut.
+ */
+int output_take_over(const struct store *store, int number, int from, int run,
+		     int64_t length, int *log, struct err *e);
 /* Writes the first length bytes of the log to fd. */
 int output_replay(int log, int64_t length, int fd, struct err *e);
 

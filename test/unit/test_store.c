@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -751,10 +752,26 @@ static void late_writers_do_not_count(void **state)
 	manifest_free(&m);
 }
 
+/* It is told before it has written anything. */
+static void who_is_superseded_may_not_save(void **state)
+{
+	const struct store *s = *state;
+	struct err e = { "" };
+
+	assert_int_equal(store_may_save(s, 0, &e), 0);
+	assert_int_equal(store_claim(s, 0, "n1", &e), 0);
+	assert_int_equal(store_may_save(s, 0, &e), 0);
+	assert_int_equal(store_claim(s, 1, "n2", &e), 0);
+	assert_int_equal(store_may_save(s, 1, &e), 0);
+	assert_int_equal(store_may_save(s, 0, &e), 1);
+	says(e, "the job goes on on n2 since: this run may not save any more");
+}
+
 static void next_removes_what_is_unfinished(void **state)
 {
 	static const char *const dead[] = { "3-0.0.pack", "3-0.meta", "3-0.seal",
-					    "5-0.1.pack", ".3-0.json.00ff.part" };
+					    "5-0.1.pack", ".3-0.json.00ff.part",
+					    ".1-0.output.1.part" };
 	static const char *const kept[] = { "1-0.0.pack", "2-0.json", "2-0.0.pack",
 					    "4-1.0.pack", ".4-1.json.00ff.part",
 					    "output.1", "claim.0" };
@@ -1254,6 +1271,64 @@ static void stepd_lines_across_blocks(void **state)
 
 #define STEP_TEST(f) cmocka_unit_test_setup_teardown(f, fresh, close_it)
 
+/* ---- logs of a run's own ------------------------------------------------------ */
+
+static void assert_log(const struct store *s, int log, const char *text)
+{
+	cleanup_fd int named = openat(s->dir, "output.1", O_RDONLY);
+	struct stat a, b;
+	char is[64] = "";
+
+	assert_int_equal(fstat(log, &a), 0);
+	assert_int_equal(fstat(named, &b), 0);
+	assert_int_equal(a.st_ino, b.st_ino);
+	assert_true(read(named, is, sizeof(is) - 1) >= 0);
+	assert_string_equal(is, text);
+}
+
+static void logs_are_taken_over(void **state)
+{
+	const struct store *s = *state;
+	struct err e = { "" };
+	struct rlimit full, was;
+	struct stat st;
+	int log, before;
+
+	put_file(s, "output.1", "one\ntwo\n");
+	put_file(s, ".3-1.output.1.part", "of one that was killed in the middle of it");
+	log = before = output_open(s, 1, false, &e);
+	before = fcntl(before, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(output_take_over(s, 1, 3, 1, 9, &log, &e), -1);
+	says(e, "only 8 of 9 bytes");
+	assert_int_equal(output_take_over(s, 1, 3, 1, 4, &log, &e), 0);
+	assert_false(there(s, ".3-1.output.1.part"));
+	assert_log(s, log, "one\n");
+	assert_int_equal(file_write(before, "late\n", 5, &e), 0);
+	/* It is in append mode, as a log is. */
+	assert_int_equal(lseek(log, 0, SEEK_SET), 0);
+	assert_int_equal(file_write(log, "three\n", 6, &e), 0);
+	assert_log(s, log, "one\nthree\n");
+	close(before);
+	/* No room for two of them. */
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	full = (struct rlimit){ 2, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+	assert_int_equal(output_take_over(s, 1, 4, 2, 4, &log, &e), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+	assert_false(there(s, ".4-2.output.1.part"));
+	assert_log(s, log, "one\n");
+	close(log);
+	/* Nor has one that begins anew the old one's. */
+	before = output_open(s, 1, false, &e);
+	log = output_open_new(s, 1, &e);
+	assert_log(s, log, "");
+	assert_int_equal(fstat(before, &st), 0);
+	assert_int_equal(st.st_size, 4);
+	close(before);
+	close(log);
+}
+
 /* ---- programs that have ended ---------------------------------------------- */
 
 static const struct ended some_end = { .run = 3, .status = 512, .requeued = true,
@@ -1462,6 +1537,7 @@ int main(void)
 		cmocka_unit_test(a_newer_format_is_refused),
 		cmocka_unit_test(what_a_manifest_may_lack),
 		STEP_TEST(one_claimant),
+		STEP_TEST(who_is_superseded_may_not_save),
 		STEP_TEST(late_writers_do_not_count),
 		STEP_TEST(next_removes_what_is_unfinished),
 		STEP_TEST(keeps_the_newest),
@@ -1475,6 +1551,7 @@ int main(void)
 		STEP_TEST(quota_and_room),
 		STEP_TEST(requests_and_answers),
 		STEP_TEST(set_aside_and_forget),
+		STEP_TEST(logs_are_taken_over),
 		STEP_TEST(an_end_outlives_its_step),
 		STEP_TEST(an_end_that_is_damaged),
 		STEP_TEST(steps_that_are_done),

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The life and death of checkpoints: whose they are, who may still write, and how long they stay."""
+import subprocess
+
+from conftest import COMMAND, MANY, PACE, until
+from test_command import said
+
+LINES = 10 * MANY  # more than it comes to before the node is given up
+
+
+def numbers(text):
+    return [int(line.split()[1]) for line in text.splitlines() if line.startswith("line ")]
+
+
+def test_run_that_was_thought_dead(cluster):
+    """Its slurmd is not heard any more, and it itself goes on, and on dumping: what the run that
+    took over keeps of its output is that run's alone."""
+    cluster.script("loop.sh", f"for i in $(seq {LINES}); do echo line $i; {PACE}; done\n")
+    script = cluster.script("job.sh", "exec srun --checkpoint=every=2s ./loop.sh\n")
+    job = cluster.submit(script, options="--requeue -o %N.out -e %N.err")
+    first = job.wait_running()
+    other = [n for n in cluster.nodes if n != first][0]
+    err = cluster.home() / f"{first}.err"
+    until("a checkpoint", lambda: job.generations("0"))
+    subprocess.run([str(COMMAND), "cut", first], check=True)
+    try:
+        until(f"the job to run on {other}", lambda: job.node == other, 150)
+        until("a checkpoint of the second run",
+              lambda: any(p.name.endswith("-1.json") for p in job.manifests("0")), 60)
+        until("the first run to be told", lambda: f"the job goes on on {other} since" in
+              err.read_text(), 60)
+        before = job.generations("0")[-1]
+        until("two more checkpoints", lambda: job.generations("0")[-1] > before + 1, 60)
+        seen = numbers((job.store("0") / "output.1").read_text())
+        assert seen == list(range(1, len(seen) + 1)), seen
+        assert all(line.endswith("whole") for line in job.verify("0")), job.verify("0")
+    finally:
+        subprocess.run([str(COMMAND), "join", first], check=True)
+    until("the first run to be ended", lambda: not any(
+        p[1] == "user1" for p in cluster.ps(first)), 150)
+    job.finish()
+    said = numbers((cluster.home() / f"{other}.out").read_text())
+    assert said == list(range(1, LINES + 1)), said
+    until(f"{first} to be back", lambda: cluster.ctl(
+        f"sinfo -h -N -p low -n {first} -o %T").stdout.split() == ["idle"], 150)
