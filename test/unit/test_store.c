@@ -1271,6 +1271,29 @@ static void stepd_lines_across_blocks(void **state)
 
 #define STEP_TEST(f) cmocka_unit_test_setup_teardown(f, fresh, close_it)
 
+/* The last one, of a step that runs on: what it held is free, unless the next is just written. */
+static void the_last_leaves_nothing(void **state)
+{
+	const struct store *s = *state;
+	struct err e = { "" };
+
+	publish(s, (struct generation){ 1, 0 }, NULL, NULL);
+	publish(s, (struct generation){ 2, 0 }, NULL, NULL);
+	put_file(s, "3-0.0.pack", "");
+	assert_int_equal(generation_remove(s, (struct generation){ 1, 0 }, &e), 0);
+	assert_false(there(s, "1-0.0.pack"));
+	assert_int_equal(generation_remove(s, (struct generation){ 2, 0 }, &e), 0);
+	assert_true(there(s, "2-0.0.pack"));
+	assert_true(there(s, "3-0.0.pack"));
+	unlinkat(s->dir, "3-0.0.pack", 0);
+	publish(s, (struct generation){ 3, 0 }, NULL, NULL);
+	assert_int_equal(generation_remove(s, (struct generation){ 3, 0 }, &e), 0);
+	assert_false(there(s, "2-0.0.pack"));
+	assert_false(there(s, "3-0.0.pack"));
+	assert_false(there(s, "3-0.meta"));
+	assert_false(there(s, "3-0.seal"));
+}
+
 /* ---- logs of a run's own ------------------------------------------------------ */
 
 static void assert_log(const struct store *s, int log, const char *text)
@@ -1551,6 +1574,7 @@ int main(void)
 		STEP_TEST(quota_and_room),
 		STEP_TEST(requests_and_answers),
 		STEP_TEST(set_aside_and_forget),
+		STEP_TEST(the_last_leaves_nothing),
 		STEP_TEST(logs_are_taken_over),
 		STEP_TEST(an_end_outlives_its_step),
 		STEP_TEST(an_end_that_is_damaged),
