@@ -148,7 +148,7 @@ struct job {
 
 struct jobs {
 	bool known; /* slurmctld answered */
-	char cluster[128]; /* whose jobs these are */
+	char cluster[128]; /* whose jobs these are; "" not known */
 	struct job *list;
 	size_t count;
 };

@@ -118,6 +118,15 @@ static void take_cluster(json_object *top, struct jobs *jobs)
 			 json_object_get_string(at));
 }
 
+/* Slurm before 23.11 does not say with its jobs whose they are; sckpt-record does not, either. */
+static void ask_cluster(struct jobs *jobs)
+{
+	cleanup_free char *config = config_ask(NULL);
+
+	if (config)
+		config_find(config, "ClusterName", jobs->cluster, sizeof(jobs->cluster));
+}
+
 void jobs_ask(struct jobs *jobs, struct err *e)
 {
 	char user[16], *argv[] = SHOW_JOBS_OF(user);
@@ -129,6 +138,8 @@ void jobs_ask(struct jobs *jobs, struct err *e)
 		size_t n = json_object_array_length(list);
 
 		take_cluster(top, jobs);
+		if (!*jobs->cluster)
+			ask_cluster(jobs);
 		jobs->list = calloc(n + 1, sizeof(*jobs->list));
 		jobs->known = jobs->list != NULL;
 		for (size_t i = 0; jobs->list && i < n; i++)
@@ -180,8 +191,7 @@ int job_of_id(const struct id *id, struct job *job, struct err *e)
 
 static bool is_here(const struct jobs *jobs, const struct spec *step)
 {
-	return jobs->known && (!*jobs->cluster ||
-			       !strcmp(jobs->cluster, step->cluster));
+	return jobs->known && *jobs->cluster && !strcmp(jobs->cluster, step->cluster);
 }
 
 const struct job *jobs_find(const struct jobs *jobs, const struct spec *step)

@@ -3,7 +3,7 @@
 import subprocess
 
 from conftest import COMMAND, MANY, PACE, until
-from test_command import said
+from test_command import FAILED, said, sckpt, start
 
 LINES = 10 * MANY  # more than it comes to before the node is given up
 
@@ -43,3 +43,29 @@ def test_run_that_was_thought_dead(cluster):
     assert said == list(range(1, LINES + 1)), said
     until(f"{first} to be back", lambda: cluster.ctl(
         f"sinfo -h -N -p low -n {first} -o %T").stdout.split() == ["idle"], 150)
+
+
+def test_two_clusters_in_one_home(cluster):
+    """Slurm before 23.11 does not say whose jobs it tells of."""
+    job = start(cluster, lines=30000)
+    sckpt(cluster, "create", job.number)
+    number = job.number
+    home = job.home / ".sckpt"
+    cluster.run("n1", "cp -a .sckpt/test .sckpt/other")
+    theirs = home / "other" / str(number) / "batch"
+    silent = """/usr/bin/squeue.real "$@" | sed 's/"cluster": *"[^"]*"/"cluster": ""/g'\n"""
+    with cluster.replaced("squeue", silent):
+        # It runs here, and may there.
+        assert said(cluster, "prune", "--older-than", "0s", node="n1") == []
+        sckpt(cluster, "remove", f"other/{number}", rc=FAILED, node="n1")
+        job.cancel()
+        job.wait_end()
+        assert said(cluster, "prune", "--older-than", "0s", node="n1") == [f"{number}.batch"]
+        assert theirs.exists() and not job.store().exists()
+    cluster.run("n1", "cp -a .sckpt/other/* .sckpt/test/")
+    with cluster.replaced("squeue", silent), cluster.replaced("scontrol", "exit 1\n"):
+        assert said(cluster, "prune", "--older-than", "0s", node="n1") == []
+        sckpt(cluster, "remove", number, rc=FAILED, node="n1")
+    assert theirs.exists() and job.store().exists()
+    sckpt(cluster, "remove", f"other/{number}", "--force")
+    sckpt(cluster, "remove", f"test/{number}")
