@@ -173,16 +173,19 @@ static int may_start(const struct options *o, const struct spec *step,
 	const struct job *job;
 	char name[sizeof(job->name)];
 	struct jobs jobs;
+	struct spec now = *step;
 	bool active;
 
-	if (strcmp(step->step, "batch"))
+	if (!step_is_of(step->step, "batch"))
 		return complain(EXIT_FAILED, "%u.%s: only batch scripts are submitted again, their steps with them; a step alone goes on in another job by srun --checkpoint=restart=%u.%s:N with the same program, nodes and tasks",
 				step->job, step->step, step->job, step->step);
 	if (faccessat(store->dir, ORIGIN_SCRIPT, R_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return complain(EXIT_FAILED, "the job script of %u is not in %s, so that no new job can be submitted with it",
 				step->job, store->path);
 	jobs_ask(&jobs, &e);
-	active = jobs.known && jobs_active(&jobs, step);
+	/* Of what was set aside the job may have begun again. */
+	strcpy(now.step, "batch");
+	active = jobs.known && jobs_active(&jobs, &now);
 	if ((job = jobs_find(&jobs, step)))
 		memcpy(name, job->name, sizeof(name));
 	else

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The life and death of checkpoints: whose they are, who may still write, and how long they stay."""
+import re
 import subprocess
 
-from conftest import COMMAND, MANY, PACE, until
+from conftest import COMMAND, MANY, PACE, Job, until
 from test_command import FAILED, said, sckpt, start
 
 LINES = 10 * MANY  # more than it comes to before the node is given up
@@ -43,6 +44,30 @@ def test_run_that_was_thought_dead(cluster):
     assert said == list(range(1, LINES + 1)), said
     until(f"{first} to be back", lambda: cluster.ctl(
         f"sinfo -h -N -p low -n {first} -o %T").stdout.split() == ["idle"], 150)
+
+
+def ended_job(cluster):
+    """A job that has ended, and has left a checkpoint."""
+    job = start(cluster, lines=MANY)
+    sckpt(cluster, "create", job.number)
+    job.cancel()
+    job.wait_end()
+    return job
+
+
+def restarted(cluster, name):
+    number = re.search(r"Submitted batch job (\d+)", sckpt(cluster, "restart", name).stdout)[1]
+    return Job(cluster, int(number), "user1", cluster.home())
+
+
+def test_restart_of_what_was_set_aside(cluster):
+    job = ended_job(cluster)
+    name = f"{job.number}.batch.old.1"
+    job.store().rename(job.store("batch.old.1"))
+    assert [x["id"] for x in said(cluster, "list")] == [f"{name}:1"]
+    new = restarted(cluster, name)
+    assert new.finish() == ["COMPLETED"]
+    assert numbers(new.text()) == list(range(1, MANY + 1))
 
 
 def test_two_clusters_in_one_home(cluster):
