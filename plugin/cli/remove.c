@@ -72,6 +72,52 @@ static int remove_generations(const struct options *o, const struct spec *step)
 	return rc;
 }
 
+/* ---- what a job remembers of its programs -------------------------------------------- */
+
+static bool has_done(const struct spec *script)
+{
+	cleanup_free struct done *done = NULL;
+
+	return done_list(script, &done, NULL) > 0;
+}
+
+/*
+ * How the program of its batch step ended, and which of its script's steps are done: a job whose
+ * checkpoints are removed is to start afresh. While it runs it writes there.
+ */
+static int remove_records(const struct options *o, const struct jobs *jobs,
+			  const struct id *id, const struct spec *base, int *found)
+{
+	struct spec script = *base;
+	struct err e = { "" };
+	const struct job *job;
+	struct ended ended;
+	bool done;
+
+	memcpy(script.cluster, *id->cluster ? id->cluster : jobs->cluster, sizeof(script.cluster));
+	script.job = id->job;
+	strcpy(script.step, "batch");
+	if ((*id->step && strcmp(id->step, "batch")) || !*script.cluster)
+		return EXIT_OK;
+	if (!(done = has_done(&script)) && !ended_read(&script, &ended, NULL))
+		return EXIT_OK;
+	job = jobs_find(jobs, &script);
+	if (jobs_active(jobs, &script) && !o->force)
+		return complain(EXIT_FAILED, "job %u has not ended, and would forget how its program ended and which steps of its script are done; --force removes that",
+				id->job);
+	if (jobs_active(jobs, &script) && (!job || strcmp(job->state, "PENDING"))) {
+		if (done)
+			complain(0, "job %u may run: which steps of its script are done stays known; scontrol requeuehold %u first, if it is to start afresh",
+				 id->job, id->job);
+		return EXIT_OK;
+	}
+	if (!o->dry_run && (ended_drop(&script, &e) < 0 || done_drop(&script, &e) < 0))
+		return complain(EXIT_FAILED, "%s", e.text);
+	if (done && !(*found)++)
+		gone(o, &script, 0);
+	return EXIT_OK;
+}
+
 struct removing {
 	const struct options *o;
 	const struct id *id;
@@ -131,6 +177,8 @@ int cmd_remove(const struct options *o)
 			rc = active ? remove_generations(o, step) :
 				      remove_step(o, step);
 	}
+	for (size_t i = 0; !rc && !id.generation && i < p.count; i++)
+		rc = remove_records(o, &jobs, &id, &p.stores[i], &found);
 	for (size_t i = 0; !rc && !id.generation && i < p.count; i++) {
 		struct removing r = { .o = o, .id = &id };
 

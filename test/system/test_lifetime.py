@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The life and death of checkpoints: whose they are, who may still write, and how long they stay."""
+import json
 import re
+import shlex
 import subprocess
 
 from conftest import COMMAND, MANY, PACE, Job, until
-from test_command import FAILED, said, sckpt, start
+from test_command import FAILED, NOT_FOUND, said, sckpt, start
 
 LINES = 10 * MANY  # more than it comes to before the node is given up
 
@@ -94,3 +96,28 @@ def test_two_clusters_in_one_home(cluster):
     assert theirs.exists() and job.store().exists()
     sckpt(cluster, "remove", f"other/{number}", "--force")
     sckpt(cluster, "remove", f"test/{number}")
+
+
+def test_remove_all(cluster):
+    """Of a job that is to start afresh nothing is known any more; of one that runs nothing takes
+    room."""
+    job = start(cluster, lines=30000)
+    for _ in range(2):
+        sckpt(cluster, "create", job.number)
+    sckpt(cluster, "remove", job.number, "--force")
+    assert [p.name for p in job.store().iterdir() if re.match(r"\d+-\d+\.", p.name)] == []
+    sckpt(cluster, "create", job.number)
+    assert [line.split()[1] for line in job.verify()] == ["whole"]
+    job.cancel()
+    job.wait_end()
+    held = cluster.submit("--wrap", "true", options="--hold --checkpoint")
+    ended = job.home / ".sckpt" / "test" / "ended"
+    record = json.dumps({"format": 1, "call": 1, "command": "00" * 32, "length": [0, 0, 0]})
+    cluster.run("n1", f"mkdir -p -m 700 {cluster.inside(ended)} && cd {cluster.inside(ended)} && "
+                f"echo {shlex.quote(record)} >{held.number}.done-1.json && touch {held.number}.done-1.1")
+    assert "--force" in sckpt(cluster, "remove", held.number, rc=FAILED).stderr
+    sckpt(cluster, "remove", held.number, "--force", "--dry-run")
+    assert len(list(ended.glob(f"{held.number}.*"))) == 2
+    assert sckpt(cluster, "remove", held.number, "--force").stdout == f"removed {held.number}.batch\n"
+    assert list(ended.glob(f"{held.number}.*")) == []
+    sckpt(cluster, "remove", held.number, "--force", rc=NOT_FOUND)
