@@ -435,6 +435,21 @@ int generation_remove(const struct store *store, struct generation g,
 /* Removes packs and meta files that no generation up to the newest uses. */
 int store_sweep(const struct store *store, struct err *e);
 
+/* When it was last of use: made, brought here, named as what a new job goes on from, or its
+ * step's directory changed; seconds since 1970, 0 unknown. */
+int64_t generation_used(const struct store *store, struct generation g);
+/* From now on it was of use this moment. */
+void generation_touch(const struct store *store, struct generation g);
+
+/* ---- jobs that are to go on from a step (wanted.c) -------------------------- */
+
+/* That new job will go on from it, and nothing of it may be removed before. */
+int wanted_add(const struct store *store, uint32_t job, struct err *e);
+/* Such a job that active() says may still begin; 0 none. */
+uint32_t wanted_by(const struct store *store, bool (*active)(uint32_t job, void *arg), void *arg);
+/* Forgets those that will not, an hour after they were added. */
+void wanted_sweep(const struct store *store, bool (*active)(uint32_t job, void *arg), void *arg);
+
 /* ---- requests and answers (status.c) --------------------------------------- */
 
 /*

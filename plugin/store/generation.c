@@ -349,6 +349,33 @@ int generation_peek(const struct store *store, struct generation g,
 	return manifest_parse(text, m, e);
 }
 
+int64_t generation_used(const struct store *store, struct generation g)
+{
+	struct manifest m;
+	struct stat st;
+	char name[48];
+	int64_t at = 0;
+
+	file_name(g, "json", name);
+	if (fstatat(store->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		at = st.st_mtime;
+	if (fstat(store->dir, &st) == 0 && st.st_mtime > at)
+		at = st.st_mtime;
+	if (generation_peek(store, g, &m, NULL) == 0) {
+		at = m.time > at ? m.time : at;
+		manifest_free(&m);
+	}
+	return at;
+}
+
+void generation_touch(const struct store *store, struct generation g)
+{
+	char name[48];
+
+	file_name(g, "json", name);
+	utimensat(store->dir, name, NULL, AT_SYMLINK_NOFOLLOW);
+}
+
 static int check(const struct manifest *m, struct generation g, uid_t uid,
 		 const struct spec *spec, struct err *e)
 {

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The life and death of checkpoints: whose they are, who may still write, and how long they stay."""
 import json
+import os
 import re
 import shlex
 import subprocess
+import time
 
 from conftest import COMMAND, MANY, PACE, Job, until
 from test_command import FAILED, NOT_FOUND, said, sckpt, start
+
 
 LINES = 10 * MANY  # more than it comes to before the node is given up
 
@@ -57,9 +60,51 @@ def ended_job(cluster):
     return job
 
 
+def pruned(cluster, *words, node="ctl"):
+    """What nothing was done with for 4 s."""
+    return said(cluster, "prune", "--older-than", "4s", *words, node=node)
+
+
 def restarted(cluster, name):
     number = re.search(r"Submitted batch job (\d+)", sckpt(cluster, "restart", name).stdout)[1]
     return Job(cluster, int(number), "user1", cluster.home())
+
+
+def test_prune_leaves_what_somebody_waits_for(cluster):
+    job = ended_job(cluster)
+    name = f"{job.number}.batch"
+    sckpt(cluster, "export", f"{name}:1", "/home/user1/images")
+    until("it to be old", lambda: pruned(cluster, "--dry-run") == [name])
+    # Who asks how it is gone on with has time to do so.
+    sckpt(cluster, "restart", name, "--print")
+    assert pruned(cluster) == []
+    until("it to be old", lambda: pruned(cluster, "--dry-run") == [name])
+    with cluster.drained(cluster.nodes):
+        new = restarted(cluster, name)
+        assert (job.store() / f"wanted.{new.number}").read_text() == ""
+        (job.store() / "wanted.999999").touch()
+        (job.store() / "wanted.x").touch()
+        time.sleep(6)
+        assert pruned(cluster) == []
+        for words in ((name,), (job.number,), (f"{name}:1",)):
+            refused = sckpt(cluster, "remove", *words, rc=FAILED).stderr
+            assert f"job {new.number} is to go on from {name}" in refused, refused
+            assert "--force" in refused
+        assert job.generations() == [1]
+        new.cancel()
+        new.wait_end()
+        # Of what stays those go that will not begin any more.
+        for wanted in job.store().glob("wanted.[0-9]*"):
+            os.utime(wanted, (0, 0))
+        assert said(cluster, "prune", "--older-than", "1d") == []
+        assert sorted(p.name for p in job.store().glob("wanted.*")) == ["wanted.x"]
+        # That made it no younger.
+        assert pruned(cluster) == [name]
+        # What was brought here is new, whenever the dump was.
+        sckpt(cluster, "import", "/home/user1/images")
+        assert pruned(cluster) == []
+        until("it to be old", lambda: pruned(cluster) == [name])
+    assert not job.store().exists()
 
 
 def test_restart_of_what_was_set_aside(cluster):

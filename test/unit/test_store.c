@@ -1271,6 +1271,81 @@ static void stepd_lines_across_blocks(void **state)
 
 #define STEP_TEST(f) cmocka_unit_test_setup_teardown(f, fresh, close_it)
 
+/* ---- how long one stays -------------------------------------------------------- */
+
+static void set_time(const struct store *s, const char *name, int64_t at)
+{
+	const struct timespec times[] = { { .tv_sec = at }, { .tv_sec = at } };
+
+	assert_int_equal(utimensat(s->dir, name, times, 0), 0);
+}
+
+static void of_use_is_what_was_touched(void **state)
+{
+	const struct generation g = { 1, 0 };
+	const struct store *s = *state;
+	struct spec old = spec;
+	struct store aside;
+	struct err e = { "" };
+	struct stat st;
+
+	/* Its manifest says 0. */
+	publish(s, g, NULL, NULL);
+	set_time(s, "1-0.json", 1000);
+	set_time(s, ".", 900);
+	assert_int_equal(generation_used(s, g), 1000);
+	set_time(s, ".", 2000);
+	assert_int_equal(generation_used(s, g), 2000);
+	generation_touch(s, g);
+	assert_true(generation_used(s, g) >= time(NULL) - 100);
+	assert_int_equal(fstat(s->dir, &st), 0);
+	assert_int_equal(st.st_mtime, 2000);
+	set_time(s, "1-0.json", 1000);
+	assert_int_equal(store_set_aside(&spec, &e), 0);
+	strcpy(old.step, "batch.old.1");
+	assert_int_equal(store_open(&old, false, &aside, &e), 0);
+	assert_true(generation_used(&aside, g) >= time(NULL) - 100);
+	store_close(&aside);
+	assert_int_equal(store_forget(&old, &e), 0);
+}
+
+static bool is_job_12(uint32_t job, void *arg)
+{
+	++*(int *)arg;
+	return job == 12;
+}
+
+/* What lies there is the user's own: more than a number is not taken from it. */
+static void who_waits_for_it_is_known(void **state)
+{
+	static const char *const none[] = { "wanted.", "wanted.x", "wanted.12x", "wanted.-12",
+					    "wanted. 12", "wanted.0", "wanted.4294967308",
+					    "wanted.99999999999999999999" };
+	const struct store *s = *state;
+	struct err e = { "" };
+	int asked = 0;
+
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		put_file(s, none[i], "12");
+	assert_int_equal(wanted_by(s, is_job_12, &asked), 0);
+	assert_int_equal(asked, 0);
+	assert_int_equal(wanted_add(s, 11, &e), 0);
+	assert_int_equal(wanted_by(s, is_job_12, &asked), 0);
+	assert_int_equal(wanted_add(s, 12, &e), 0);
+	assert_int_equal(wanted_add(s, 12, &e), 0);
+	assert_int_equal(wanted_by(s, is_job_12, &asked), 12);
+	/* Of a job this young it may not be known yet that it is there. */
+	wanted_sweep(s, is_job_12, &asked);
+	assert_true(there(s, "wanted.11"));
+	set_time(s, "wanted.11", 1000);
+	set_time(s, "wanted.12", 1000);
+	set_time(s, "wanted.0", 1000);
+	wanted_sweep(s, is_job_12, &asked);
+	assert_true(there(s, "wanted.12"));
+	assert_false(there(s, "wanted.11"));
+	assert_true(there(s, "wanted.0"));
+}
+
 /* The last one, of a step that runs on: what it held is free, unless the next is just written. */
 static void the_last_leaves_nothing(void **state)
 {
@@ -1574,6 +1649,8 @@ int main(void)
 		STEP_TEST(quota_and_room),
 		STEP_TEST(requests_and_answers),
 		STEP_TEST(set_aside_and_forget),
+		STEP_TEST(of_use_is_what_was_touched),
+		STEP_TEST(who_waits_for_it_is_known),
 		STEP_TEST(the_last_leaves_nothing),
 		STEP_TEST(logs_are_taken_over),
 		STEP_TEST(an_end_outlives_its_step),
