@@ -495,6 +495,9 @@ struct call_step {
 int call_step_parse(const char *text, struct call_step *step, struct err *e);
 /* Is that the name of a step of a script's srun call? */
 bool is_call_step(const char *step);
+/* Is the directory's name `dir` that of the step `name`, or of what was set aside of it
+ * (NAME.old.N)? */
+bool step_is_of(const char *dir, const char *name);
 
 /* What stands behind that one of srun's short options in arg, maybe with others before it (-lN2);
  * NULL: it is not in there. */

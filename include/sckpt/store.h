@@ -90,6 +90,13 @@ int store_claim(const struct store *store, int run, const char *node,
 int store_superseded(const struct store *store, int run, char node[256],
 		     struct err *e);
 
+/*
+ * May run `run` still save? 0; 1, and e says so: not since a later one has been claimed; -1: it
+ * cannot be told. Asked before anything of a dump is written: a run that was only thought dead
+ * must leave alone what the later one has taken over.
+ */
+int store_may_save(const struct store *store, int run, struct err *e);
+
 /* With everything in place for the program of run `run` to run: from now on it
  * may have written. */
 int store_mark_ran(const struct store *store, int run, struct err *e);
@@ -428,6 +435,21 @@ int generation_remove(const struct store *store, struct generation g,
 /* Removes packs and meta files that no generation up to the newest uses. */
 int store_sweep(const struct store *store, struct err *e);
 
+/* When it was last of use: made, brought here, named as what a new job goes on from, or its
+ * step's directory changed; seconds since 1970, 0 unknown. */
+int64_t generation_used(const struct store *store, struct generation g);
+/* From now on it was of use this moment. */
+void generation_touch(const struct store *store, struct generation g);
+
+/* ---- jobs that are to go on from a step (wanted.c) -------------------------- */
+
+/* That new job will go on from it, and nothing of it may be removed before. */
+int wanted_add(const struct store *store, uint32_t job, struct err *e);
+/* Such a job that active() says may still begin; 0 none. */
+uint32_t wanted_by(const struct store *store, bool (*active)(uint32_t job, void *arg), void *arg);
+/* Forgets those that will not, an hour after they were added. */
+void wanted_sweep(const struct store *store, bool (*active)(uint32_t job, void *arg), void *arg);
+
 /* ---- requests and answers (status.c) --------------------------------------- */
 
 /*
@@ -650,6 +672,8 @@ char *origin_variable(const struct store *store, const char *name);
  */
 int output_open(const struct store *store, int number, bool make,
 		struct err *e);
+/* An empty one. One that was there is left to whom has it open. */
+int output_open_new(const struct store *store, int number, struct err *e);
 /*
  * Appends bytes [from, end) of file fd to the log, less the lines that
  * slurmstepd put between them ("*** JOB 7 ON n1 CANCELLED AT … ***"): an
@@ -663,6 +687,14 @@ size_t output_strip(char *buf, size_t size, uint32_t job);
 int output_whole(int log, int64_t length, struct err *e);
 /* Cuts off what is behind the first length bytes of the log, which must be there. */
 int output_cut(int log, int64_t length, struct err *e);
+/*
+ * The first length bytes, which must be there, become the log of run `run`, which goes on from
+ * generation `from`, in a file of its own: a run that was only thought dead writes and cuts
+ * what nobody reads any more. *log becomes that one's descriptor; where there is no room for a
+ * second one it is only cut.
+ */
+int output_take_over(const struct store *store, int number, int from, int run,
+		     int64_t length, int *log, struct err *e);
 /* Writes the first length bytes of the log to fd. */
 int output_replay(int log, int64_t length, int fd, struct err *e);
 

@@ -10,6 +10,13 @@ bool is_call_step(const char *step)
 	return !strncmp(step, CALL_STEP, strlen(CALL_STEP));
 }
 
+bool step_is_of(const char *dir, const char *name)
+{
+	size_t n = strlen(name);
+
+	return !strncmp(dir, name, n) && (!dir[n] || !strncmp(dir + n, ".old.", 5));
+}
+
 int call_step_parse(const char *text, struct call_step *step, struct err *e)
 {
 	static const char afresh[] = ",afresh", token[] = ",token=", call[] = ",call=";

@@ -208,7 +208,7 @@ static int wake(const struct asking *a)
 	snprintf(target, sizeof(target), batch ? "%s" : "%s.%s", a->job->name,
 		 id);
 	argv[n] = target;
-	rc = slurm_run(argv, &e);
+	rc = slurm_run(argv, NULL, 0, &e);
 	if (rc == 0)
 		return EXIT_OK;
 	return complain(EXIT_FAILED, "step %s cannot be signalled: %s", a->name,

@@ -148,7 +148,7 @@ struct job {
 
 struct jobs {
 	bool known; /* slurmctld answered */
-	char cluster[128]; /* whose jobs these are */
+	char cluster[128]; /* whose jobs these are; "" not known */
 	struct job *list;
 	size_t count;
 };
@@ -167,12 +167,17 @@ const struct job *jobs_find(const struct jobs *jobs, const struct spec *step);
 const char *jobs_state(const struct jobs *jobs, const struct spec *step);
 /* May the step still write, or be restored? True when that is not known. */
 bool jobs_active(const struct jobs *jobs, const struct spec *step);
+/* A new job that is to go on from the step (sckpt restart), and may not have begun; 0 none. */
+uint32_t step_wanted(const struct jobs *jobs, const struct spec *step);
+/* Forgets those that will not begin any more. */
+void wanted_drop_stale(const struct jobs *jobs, const struct spec *step, const struct store *store);
 /* Is the step of this running job running now? */
 bool step_runs(const struct job *job, const struct spec *step);
 /* What Slurm calls a step, when it runs; NULL when that is not known. */
 const char *step_slurm_id(const struct spec *step, char id[32]);
-/* Runs one of Slurm's commands, and passes on what it says; its exit status, or -1. */
-int slurm_run(char *const argv[], struct err *e);
+/* Runs one of Slurm's commands, and passes on what it says; its exit status, or -1. said, if it
+ * is not NULL: the end of its output, size bytes at most with a NUL. */
+int slurm_run(char *const argv[], char *said, size_t size, struct err *e);
 
 /* ---- asking a step for a checkpoint (ask.c) --------------------------------- */
 

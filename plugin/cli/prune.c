@@ -11,7 +11,7 @@
 struct pruning {
 	const struct options *o;
 	const struct jobs *jobs;
-	int64_t until; /* what was made until then goes */
+	int64_t until; /* what was of no use since then goes */
 	json_object *list;
 	int failed;
 };
@@ -34,24 +34,16 @@ static void failed(struct pruning *p, const struct spec *step, const char *why)
 	p->failed++;
 }
 
-/* When a generation was made; of one that cannot be read, its file. */
-static int64_t made(const struct store *store, struct generation g)
+/* Of what stays prune makes no use: it is as old as before. */
+static void leave(const struct pruning *p, const struct spec *step, const struct store *store,
+		  const struct stat *before)
 {
-	char name[GENERATION_NAME_MAX + 1], file[GENERATION_NAME_MAX + 8];
-	struct manifest m;
-	struct stat st;
-	int64_t at = 0;
+	const struct timespec times[] = { before->st_atim, before->st_mtim };
 
-	if (generation_peek(store, g, &m, NULL) == 0) {
-		at = m.time;
-		manifest_free(&m);
-		return at;
-	}
-	generation_name(g, name);
-	snprintf(file, sizeof(file), "%s.json", name);
-	return fstatat(store->dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 ?
-		       st.st_mtime :
-		       0;
+	if (p->o->dry_run)
+		return;
+	wanted_drop_stale(p->jobs, step, store);
+	futimens(store->dir, times);
 }
 
 static void prune_step(struct pruning *p, const struct spec *step)
@@ -61,19 +53,18 @@ static void prune_step(struct pruning *p, const struct spec *step)
 	struct err e = { "" };
 	struct store store;
 	int count = step_open(step, &store, &list, &e), stay = 0;
-	struct stat st;
+	struct stat st = { .st_mtime = INT64_MAX };
 
 	if (count < 0 || !(old = calloc((size_t)count + 1, sizeof(*old)))) {
 		failed(p, step, count < 0 ? e.text : "no memory");
 		return;
 	}
+	if (fstat(store.dir, &st) < 0 || st.st_mtime > p->until)
+		stay = 1;
 	for (int i = 0; i < count; i++) {
-		old[i] = made(&store, list[i]) <= p->until;
+		old[i] = generation_used(&store, list[i]) <= p->until;
 		stay += !old[i];
 	}
-	/* A directory without any: as old as it was changed last. */
-	if (!count && (fstat(store.dir, &st) < 0 || st.st_mtime > p->until))
-		stay = 1;
 	for (int i = count - 1; stay && i >= 0; i--) {
 		if (!old[i])
 			continue;
@@ -82,6 +73,8 @@ static void prune_step(struct pruning *p, const struct spec *step)
 		else
 			gone(p, step, list[i].number);
 	}
+	if (stay)
+		leave(p, step, &store, &st);
 	store_close(&store);
 	if (stay)
 		return;
@@ -165,7 +158,7 @@ int cmd_prune(const struct options *o)
 	pruning.list = json_object_new_array();
 	pruning.jobs = &jobs;
 	for (size_t i = 0; i < steps.count; i++)
-		if (!jobs_active(&jobs, &steps.list[i]))
+		if (!jobs_active(&jobs, &steps.list[i]) && !step_wanted(&jobs, &steps.list[i]))
 			prune_step(&pruning, &steps.list[i]);
 	prune_ended(&pruning, &p, &jobs);
 	for (size_t i = 0; i < p.count; i++)

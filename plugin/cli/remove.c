@@ -15,6 +15,17 @@ static int gone(const struct options *o, const struct spec *step, int generation
 	return EXIT_OK;
 }
 
+/* A new job is to go on from it; then that is said. */
+static bool is_wanted(const struct jobs *jobs, const struct spec *step)
+{
+	uint32_t by = step_wanted(jobs, step);
+
+	if (by)
+		complain(0, "job %u is to go on from %u.%s, and may not have begun: without it that job's work would be lost; --force removes it",
+			 by, step->job, step->step);
+	return by;
+}
+
 static int remove_step(const struct options *o, const struct spec *step)
 {
 	struct err e = { "" };
@@ -27,8 +38,8 @@ static int remove_step(const struct options *o, const struct spec *step)
 #define NOT_HERE (-1)
 
 /* NOT_HERE: the step has no such generation. */
-static int remove_one(const struct options *o, const struct spec *step, int number,
-		      bool active)
+static int remove_one(const struct options *o, const struct jobs *jobs, const struct spec *step,
+		      int number, bool active)
 {
 	cleanup_free struct generation *list = NULL;
 	struct err e = { "" };
@@ -44,6 +55,8 @@ static int remove_one(const struct options *o, const struct spec *step, int numb
 		if (!i && active && !o->force)
 			rc = complain(EXIT_FAILED, "%u.%s:%d is the newest checkpoint of a job that has not ended: without it the job's work would be lost; --force removes it",
 				      step->job, step->step, number);
+		else if (!o->force && is_wanted(jobs, step))
+			rc = EXIT_FAILED;
 		else if (!o->dry_run &&
 			 generation_remove(&store, list[i], &e) < 0)
 			rc = complain(EXIT_FAILED, "%u.%s:%d: %s", step->job,
@@ -56,7 +69,8 @@ static int remove_one(const struct options *o, const struct spec *step, int numb
 }
 
 /* A step that still runs has its claims and its output in there. */
-static int remove_generations(const struct options *o, const struct spec *step)
+static int remove_generations(const struct options *o, const struct jobs *jobs,
+			      const struct spec *step)
 {
 	cleanup_free struct generation *list = NULL;
 	struct err e = { "" };
@@ -68,9 +82,57 @@ static int remove_generations(const struct options *o, const struct spec *step)
 				e.text);
 	store_close(&store);
 	for (int i = count - 1; i >= 0 && !rc; i--)
-		rc = remove_one(o, step, list[i].number, true);
+		rc = remove_one(o, jobs, step, list[i].number, true);
 	return rc;
 }
+
+/* ---- what a job remembers of its programs -------------------------------------------- */
+
+static bool has_done(const struct spec *script)
+{
+	cleanup_free struct done *done = NULL;
+
+	return done_list(script, &done, NULL) > 0;
+}
+
+/*
+ * How the program of its batch step ended, and which of its script's steps are done: a job whose
+ * checkpoints are removed is to start afresh. While it runs it writes there.
+ */
+static int remove_records(const struct options *o, const struct jobs *jobs,
+			  const struct id *id, const struct spec *base, int *found)
+{
+	struct spec script = *base;
+	struct err e = { "" };
+	const struct job *job;
+	struct ended ended;
+	bool done;
+
+	memcpy(script.cluster, *id->cluster ? id->cluster : jobs->cluster, sizeof(script.cluster));
+	script.job = id->job;
+	strcpy(script.step, "batch");
+	if ((*id->step && strcmp(id->step, "batch")) || !*script.cluster)
+		return EXIT_OK;
+	if (!(done = has_done(&script)) && !ended_read(&script, &ended, NULL))
+		return EXIT_OK;
+	job = jobs_find(jobs, &script);
+	if (jobs_active(jobs, &script) && !o->force)
+		return complain(EXIT_FAILED, "job %u has not ended, and would forget how its program ended and which steps of its script are done; --force removes that",
+				id->job);
+	if (jobs_active(jobs, &script) && (!job || strcmp(job->state, "PENDING"))) {
+		if (done)
+			complain(0, "job %u may run: which steps of its script are done stays known; scontrol requeuehold %u first, if it is to start afresh",
+				 id->job, id->job);
+		return EXIT_OK;
+	}
+	if (!o->dry_run && (ended_drop(&script, &e) < 0 || done_drop(&script, &e) < 0))
+		return complain(EXIT_FAILED, "%s", e.text);
+	if (done && !(*found)++)
+		gone(o, &script, 0);
+	return EXIT_OK;
+}
+
+/* ---- what happened to a step ------------------------------------------------------------ */
 
 struct removing {
 	const struct options *o;
@@ -113,7 +175,7 @@ int cmd_remove(const struct options *o)
 		bool active = jobs_active(&jobs, step);
 
 		if (id.generation) {
-			rc = remove_one(o, step, id.generation, active);
+			rc = remove_one(o, &jobs, step, id.generation, active);
 			/* Another step may have a generation of this number. */
 			if (rc == NOT_HERE)
 				rc = EXIT_OK;
@@ -127,10 +189,14 @@ int cmd_remove(const struct options *o)
 				      step->job,
 				      jobs.known ? "has not ended" :
 						   "may not have ended (slurmctld does not answer)");
+		else if (!o->force && is_wanted(&jobs, step))
+			rc = EXIT_FAILED;
 		else
-			rc = active ? remove_generations(o, step) :
+			rc = active ? remove_generations(o, &jobs, step) :
 				      remove_step(o, step);
 	}
+	for (size_t i = 0; !rc && !id.generation && i < p.count; i++)
+		rc = remove_records(o, &jobs, &id, &p.stores[i], &found);
 	for (size_t i = 0; !rc && !id.generation && i < p.count; i++) {
 		struct removing r = { .o = o, .id = &id };
 

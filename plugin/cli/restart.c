@@ -146,20 +146,68 @@ static void build(struct command *c, const struct spec *step,
 	free(arguments);
 }
 
-static int submit(const struct options *o, const struct spec *step,
-		  const struct store *store, const struct manifest *m)
+/* The number that sbatch has told; 0: it has not. */
+static uint32_t submitted(const char *said)
+{
+	static const char words[] = "Submitted batch job ";
+	const char *at, *last = NULL;
+
+	for (at = said; (at = strstr(at, words)); at++)
+		last = at;
+	return last ? (uint32_t)strtoul(last + strlen(words), NULL, 10) : 0;
+}
+
+/* It may wait for long: until it has begun, the script's checkpoints and those of its steps stay. */
+static void keep_for(uint32_t job, const struct place *p, const struct spec *script)
+{
+	struct id id = { .job = script->job, .task = -1 };
+	struct err e = { "" };
+	struct steps steps;
+	struct store store;
+
+	memcpy(id.cluster, script->cluster, sizeof(id.cluster));
+	if (steps_find(p, &id, &steps, &e) < 0) {
+		complain(0, "job %u: %s", job, e.text);
+		return;
+	}
+	for (size_t i = 0; i < steps.count; i++) {
+		const struct spec *step = &steps.list[i];
+
+		/* As in step/from.c: those of a script that was set aside are not gone on with. */
+		if (strcmp(step->step, script->step) &&
+		    (!is_call_step(step->step) || step_is_old(step) || step_is_old(script)))
+			continue;
+		if (store_open(step, false, &store, &e))
+			continue;
+		if (wanted_add(&store, job, &e) < 0)
+			complain(0, "sckpt prune does not know that job %u waits for %u.%s: %s", job,
+				 step->job, step->step, e.text);
+		store_close(&store);
+	}
+	steps_free(&steps);
+}
+
+static int submit(const struct options *o, const struct place *p,
+		  const struct spec *step, const struct store *store,
+		  const struct generation g, const struct manifest *m)
 {
 	struct command c = { .argc = 0 };
 	struct err e = { "" };
+	char said[4096] = "";
+	uint32_t job;
 	int rc = EXIT_OK;
 
+	/* Before the job is there, and if somebody types the command that is printed. */
+	generation_touch(store, g);
 	build(&c, step, store, m, o->dir);
 	if (o->print)
 		print_command(o, &c);
-	else if ((rc = slurm_run(c.argv, &e)))
+	else if ((rc = slurm_run(c.argv, said, sizeof(said), &e)))
 		rc = complain(EXIT_FAILED, "%u.%s:%d is not restarted: %s",
 			      step->job, step->step, m->generation,
 			      rc < 0 ? e.text : "sbatch refuses, see above");
+	else if ((job = submitted(said)))
+		keep_for(job, p, step);
 	for (int i = 0; i < c.argc; i++)
 		free(c.argv[i]);
 	return rc;
@@ -173,16 +221,19 @@ static int may_start(const struct options *o, const struct spec *step,
 	const struct job *job;
 	char name[sizeof(job->name)];
 	struct jobs jobs;
+	struct spec now = *step;
 	bool active;
 
-	if (strcmp(step->step, "batch"))
+	if (!step_is_of(step->step, "batch"))
 		return complain(EXIT_FAILED, "%u.%s: only batch scripts are submitted again, their steps with them; a step alone goes on in another job by srun --checkpoint=restart=%u.%s:N with the same program, nodes and tasks",
 				step->job, step->step, step->job, step->step);
 	if (faccessat(store->dir, ORIGIN_SCRIPT, R_OK, AT_SYMLINK_NOFOLLOW) < 0)
 		return complain(EXIT_FAILED, "the job script of %u is not in %s, so that no new job can be submitted with it",
 				step->job, store->path);
 	jobs_ask(&jobs, &e);
-	active = jobs.known && jobs_active(&jobs, step);
+	/* Of what was set aside the job may have begun again. */
+	strcpy(now.step, "batch");
+	active = jobs.known && jobs_active(&jobs, &now);
 	if ((job = jobs_find(&jobs, step)))
 		memcpy(name, job->name, sizeof(name));
 	else
@@ -208,7 +259,7 @@ int cmd_restart(const struct options *o)
 			      c.step.step, c.g.number, e.text);
 	} else {
 		if (!(rc = may_start(o, &c.step, &c.store)))
-			rc = submit(o, &c.step, &c.store, &m);
+			rc = submit(o, &c.place, &c.step, &c.store, c.g, &m);
 		manifest_free(&m);
 	}
 	chosen_free(&c);

@@ -118,6 +118,15 @@ static void take_cluster(json_object *top, struct jobs *jobs)
 			 json_object_get_string(at));
 }
 
+/* Slurm before 23.11 does not say with its jobs whose they are; sckpt-record does not, either. */
+static void ask_cluster(struct jobs *jobs)
+{
+	cleanup_free char *config = config_ask(NULL);
+
+	if (config)
+		config_find(config, "ClusterName", jobs->cluster, sizeof(jobs->cluster));
+}
+
 void jobs_ask(struct jobs *jobs, struct err *e)
 {
 	char user[16], *argv[] = SHOW_JOBS_OF(user);
@@ -129,6 +138,8 @@ void jobs_ask(struct jobs *jobs, struct err *e)
 		size_t n = json_object_array_length(list);
 
 		take_cluster(top, jobs);
+		if (!*jobs->cluster)
+			ask_cluster(jobs);
 		jobs->list = calloc(n + 1, sizeof(*jobs->list));
 		jobs->known = jobs->list != NULL;
 		for (size_t i = 0; jobs->list && i < n; i++)
@@ -178,10 +189,10 @@ int job_of_id(const struct id *id, struct job *job, struct err *e)
 	return rc;
 }
 
+/* Of another cluster's job, or when it is not known whose jobs these are, nothing can be told. */
 static bool is_here(const struct jobs *jobs, const struct spec *step)
 {
-	return jobs->known && (!*jobs->cluster ||
-			       !strcmp(jobs->cluster, step->cluster));
+	return jobs->known && *jobs->cluster && !strcmp(jobs->cluster, step->cluster);
 }
 
 const struct job *jobs_find(const struct jobs *jobs, const struct spec *step)
@@ -215,6 +226,45 @@ bool jobs_active(const struct jobs *jobs, const struct spec *step)
 	job = jobs_find(jobs, step);
 	return job && job->active;
 }
+
+/* ---- new jobs that wait for it ------------------------------------------------------- */
+
+struct waiting {
+	const struct jobs *jobs;
+	const struct spec *step;
+};
+
+static bool may_begin(uint32_t number, void *arg)
+{
+	const struct waiting *w = arg;
+	struct spec job = *w->step;
+
+	job.job = number;
+	strcpy(job.step, "batch");
+	return jobs_active(w->jobs, &job);
+}
+
+uint32_t step_wanted(const struct jobs *jobs, const struct spec *step)
+{
+	struct waiting w = { jobs, step };
+	struct store store;
+	uint32_t job;
+
+	if (store_open(step, false, &store, NULL))
+		return 0;
+	job = wanted_by(&store, may_begin, &w);
+	store_close(&store);
+	return job;
+}
+
+void wanted_drop_stale(const struct jobs *jobs, const struct spec *step, const struct store *store)
+{
+	struct waiting w = { jobs, step };
+
+	wanted_sweep(store, may_begin, &w);
+}
+
+/* ---- steps ----------------------------------------------------------------------------- */
 
 const char *step_slurm_id(const struct spec *step, char id[32])
 {
@@ -267,9 +317,32 @@ bool step_runs(const struct job *job, const struct spec *step_spec)
 	return false;
 }
 
+struct heard {
+	char *text;
+	size_t size, length;
+};
+
+/* The last of it, if it is too much. */
+static void hear(struct heard *h, const char *data, size_t n)
+{
+	size_t most = h->size ? h->size - 1 : 0, over;
+
+	if (n > most) {
+		data += n - most;
+		n = most;
+	}
+	over = h->length + n > most ? h->length + n - most : 0;
+	if (!most)
+		return;
+	memmove(h->text, h->text + over, h->length - over);
+	memcpy(h->text + h->length - over, data, n);
+	h->length += n - over;
+	h->text[h->length] = '\0';
+}
+
 /* What it writes, without what could steer a terminal: whose process it is, that user
  * may have a hand in it. */
-static void pass_on(const int from[2])
+static void pass_on(const int from[2], struct heard *heard)
 {
 	FILE *const to[2] = { stdout, stderr };
 	struct pollfd p[2] = { { from[0], POLLIN, 0 }, { from[1], POLLIN, 0 } };
@@ -286,6 +359,8 @@ static void pass_on(const int from[2])
 
 			if (p[i].revents && n <= 0)
 				p[i].fd = -1;
+			if (!i && n > 0)
+				hear(heard, buf, (size_t)n);
 			for (ssize_t k = 0; k < n; k++)
 				fputc(buf[k] == '\n' || buf[k] == '\t' || (buf[k] >= ' ' && buf[k] <= '~') ?
 					      buf[k] :
@@ -296,8 +371,9 @@ static void pass_on(const int from[2])
 	}
 }
 
-int slurm_run(char *const argv[], struct err *e)
+int slurm_run(char *const argv[], char *said, size_t size, struct err *e)
 {
+	struct heard heard = { said, size, 0 };
 	int out[2], errors[2], status, rc;
 	pid_t pid;
 
@@ -313,7 +389,7 @@ int slurm_run(char *const argv[], struct err *e)
 	close(out[1]);
 	close(errors[1]);
 	if (rc == 0)
-		pass_on((int[]){ out[0], errors[0] });
+		pass_on((int[]){ out[0], errors[0] }, &heard);
 	close(out[0]);
 	close(errors[0]);
 	if (rc < 0)

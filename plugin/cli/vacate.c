@@ -16,7 +16,7 @@ int cmd_vacate(const struct options *o)
 		return rc == EXIT_USAGE || rc == EXIT_NOT_FOUND ?
 			       rc :
 			       complain(rc, "job %s is not vacated", o->argv[0]);
-	if ((rc = slurm_run(argv, &e)))
+	if ((rc = slurm_run(argv, NULL, 0, &e)))
 		return complain(EXIT_FAILED, "job %s is checkpointed, and runs on: %s",
 				job.name,
 				rc < 0 ? e.text : "scontrol requeue refuses, see above");

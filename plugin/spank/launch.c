@@ -390,8 +390,8 @@ static void look_at_from(struct spec *spec, bool required)
 	char step[32], why[200];
 
 	if (spec->restart > 0 || spec->part || is_call_step(spec->step) ||
-	    sscanf(spec->from, "%*u.%31[^:]", step) != 1 || !strcmp(step, spec->step) ||
-	    (spec->from_own && strcmp(step, "batch")))
+	    sscanf(spec->from, "%*u.%31[^:]", step) != 1 || step_is_of(step, spec->step) ||
+	    (spec->from_own && !step_is_of(step, "batch")))
 		return;
 	snprintf(why, sizeof(why),
 		 "restart=%s is of another step: what was a step is gone on with by srun --checkpoint=restart=, a batch script by sckpt restart",

@@ -43,6 +43,7 @@ struct saving {
 	int64_t start, still; /* ns; the second: when criu began to freeze it */
 	int64_t at_us; /* the same, since 1970 */
 	bool committed, published;
+	bool superseded; /* what is in the store is a later run's: nothing is written there */
 	int settled; /* whether the program ends with it: what writes it has said so, or
 		      * the deadline that not; of two threads the first; atomic */
 	/* Of a set: */
@@ -73,6 +74,8 @@ static void tell(const struct saving *s, enum status_kind kind, const char *text
 				 .total = (uint64_t)s->m.resident };
 	uint64_t stored;
 
+	if (s->superseded)
+		return;
 	if (s->writer)
 		image_writer_progress(s->writer, &status.done, &stored);
 	snprintf(status.request, sizeof(status.request), "%s",
@@ -92,6 +95,15 @@ static int tick(void *arg, struct err *e)
 }
 
 /* ---- before -------------------------------------------------------------------- */
+
+/* A run that was only thought dead must not cut the logs of the one that goes on. */
+static int may_save(struct saving *s, struct err *e)
+{
+	int rc = store_may_save(&s->step->store, s->step->spec.restart, e);
+
+	s->superseded = rc > 0;
+	return rc ? -1 : 0;
+}
 
 static int describe(struct saving *s, struct err *e)
 {
@@ -203,7 +215,7 @@ static void refuse_set(struct saving *s, const struct err *why)
 	struct set_answer answer = { .run = 0 };
 	struct set_order o = { .word = SET_FAILED };
 
-	if (!is_set(s) || !give_word(s))
+	if (s->superseded || !is_set(s) || !give_word(s))
 		return;
 	snprintf(answer.text, sizeof(answer.text), "%s", why->text);
 	snprintf(o.text, sizeof(o.text), "%.600s", why->text);
@@ -306,7 +318,7 @@ static int begin(struct saving *s, struct err *e)
 	char prefix[GENERATION_NAME_MAX + 1];
 	bool leans;
 
-	if (describe(s, e) < 0 || carry_check(s->step, e) < 0 ||
+	if (may_save(s, e) < 0 || describe(s, e) < 0 || carry_check(s->step, e) < 0 ||
 	    (s->m.generation = store_next(&s->step->store, s->m.run, e)) < 0 ||
 	    (is_set(s) && begin_set(s, e) < 0))
 		return -1;

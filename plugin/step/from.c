@@ -70,12 +70,13 @@ int from_find(const struct spec *spec, struct from *from, struct err *e)
 	from->store.dir = -1;
 	if (!parse(spec, &origin, &number))
 		return 0;
-	if (!strcmp(origin.step, spec->step) ||
-	    (spec->from_own && strcmp(origin.step, "batch"))) {
+	if (step_is_of(origin.step, spec->step) ||
+	    (spec->from_own && !step_is_of(origin.step, "batch"))) {
 		rc = open_generation(&origin, number, from, e);
 		return rc ? rc : err_set(e, "there is no checkpoint of %s", spec->from);
 	}
-	/* A call that the script comes to after that is a new one. */
+	/* A call that the script comes to after that is a new one; of a script that was set aside
+	 * it is not known which of the steps that were are its own. */
 	if (strcmp(origin.step, "batch") || !is_call_step(spec->step) ||
 	    atoi(spec->step + strlen(CALL_STEP)) > script_calls(&origin, number))
 		return 0;

@@ -13,8 +13,8 @@ struct from {
 
 /*
  * What the step of this spec is to go on from: what the ID names, if that is of a step of
- * the same name, or was named by the step's own srun; and when it names a batch script, the newest that there is of the same
- * srun call, if the script had called it by then. 1: it is open, and the caller closes
+ * the same name (or was set aside of one), or was named by the step's own srun; and when it names a batch script that was not set
+ * aside, the newest that there is of the same srun call, if the script had called it by then. 1: it is open, and the caller closes
  * from->store; 0: nothing; -1: what is named is not there.
  */
 int from_find(const struct spec *spec, struct from *from, struct err *e);

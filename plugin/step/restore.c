@@ -92,7 +92,7 @@ static int commit(void *arg, struct stream *stream, struct err *e)
 	/* Where there is no room for what it had said an older one has none, either. */
 	if (stdio_recall(r->step->io, &r->m, r->rewind, e) < 0 ||
 	    store_mark_ran(&r->step->store, r->step->spec.restart, e) < 0 ||
-	    stdio_goes_on(r->step->io, &r->m, e) < 0) {
+	    stdio_goes_on(r->step->io, &r->step->store, r->step->spec.restart, &r->m, e) < 0) {
 		r->step->unfit = true;
 		return -1;
 	}

@@ -183,10 +183,10 @@ int stdio_keep(struct stdio *io, const struct store *store, bool fresh,
 
 		if (io->s[i].output != i)
 			continue;
-		if ((log->fd = output_open(store, i, true, e)) < 0)
+		/* Of a run that was only thought dead nothing comes into a new one. */
+		log->fd = fresh ? output_open_new(store, i, e) : output_open(store, i, true, e);
+		if (log->fd < 0)
 			return err_context(e, "cannot keep the program's output");
-		if (fresh && ftruncate(log->fd, 0) < 0)
-			return err_sys(e, "cannot keep the program's output");
 		log->safe = lseek(log->fd, 0, SEEK_END);
 	}
 	return 0;
@@ -614,14 +614,18 @@ int stdio_whole(const struct stdio *io, const struct manifest *m, struct err *e)
 	return 0;
 }
 
-int stdio_goes_on(struct stdio *io, const struct manifest *m, struct err *e)
+int stdio_goes_on(struct stdio *io, const struct store *store, int run,
+		  const struct manifest *m, struct err *e)
 {
 	for (int i = 0; i < io->count; i++) {
+		struct outlog *log = &io->logs.list[i];
+
 		if (!has_log(io, m, i))
 			continue;
-		if (output_cut(io->logs.list[i].fd, m->streams[i].length, e) < 0)
+		if (output_take_over(store, i, m->generation, run, m->streams[i].length,
+				     &log->fd, e) < 0)
 			return -1;
-		io->logs.list[i].safe = m->streams[i].length;
+		log->safe = m->streams[i].length;
 	}
 	return 0;
 }

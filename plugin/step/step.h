@@ -98,9 +98,11 @@ int stdio_whole(const struct stdio *io, const struct manifest *m, struct err *e)
  * what they held, input is where it was. */
 int stdio_recall(struct stdio *io, const struct manifest *m, struct rewind *r,
 		 struct err *e);
-/* The last thing before the program runs: what an abandoned run has put into the logs since is cut
- * off. Until then a newer generation could still be gone on from. */
-int stdio_goes_on(struct stdio *io, const struct manifest *m, struct err *e);
+/* The last thing before the program runs: of the logs run `run` has what m tells of, in files of
+ * its own. What an abandoned run has put into them since, or will, is none of its. Until then a
+ * newer generation could still be gone on from. */
+int stdio_goes_on(struct stdio *io, const struct store *store, int run,
+		  const struct manifest *m, struct err *e);
 
 /* ---- tasks.c: the step's tasks on this node --------------------------------- */
 

@@ -155,22 +155,47 @@ static void tell_taken(const struct store *store, int run, struct err *e)
 		       run, *c.node ? c.node : "another node");
 }
 
-int store_claim(const struct store *store, int run, const char *node,
-		struct err *e)
+/* An NFS client may remember an older list of the directory; one that changes it reads it
+ * anew. */
+static int refresh(const struct store *store, struct err *e)
 {
-	cleanup_free struct generation *list = NULL;
-	char name[32], probe[64], other[256] = "";
-	json_object *o;
-	int count, rc;
+	char probe[64];
 	cleanup_fd int fd = -1;
 
-	/* An NFS client may remember an older list of the directory; one that
-	 * changes it reads it anew. */
 	snprintf(probe, sizeof(probe), ".claim.%d.probe", getpid());
 	fd = openat(store->dir, probe, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(e, "cannot write to %s", store->path);
 	unlinkat(store->dir, probe, 0);
+	return 0;
+}
+
+int store_fenced(const struct store *store, int run, struct err *e)
+{
+	char node[256] = "";
+	int rc = store_superseded(store, run, node, e);
+
+	if (rc > 0)
+		err_set(e, "the job goes on on %s since: this run may not save any more",
+			*node ? node : "another node");
+	return rc;
+}
+
+int store_may_save(const struct store *store, int run, struct err *e)
+{
+	return refresh(store, e) < 0 ? -1 : store_fenced(store, run, e);
+}
+
+int store_claim(const struct store *store, int run, const char *node,
+		struct err *e)
+{
+	cleanup_free struct generation *list = NULL;
+	char name[32], other[256] = "";
+	json_object *o;
+	int count, rc;
+
+	if (refresh(store, e) < 0)
+		return -1;
 	if ((rc = store_superseded(store, run, other, e)) < 0)
 		return -1;
 	if (rc > 0) {

@@ -230,16 +230,6 @@ void generation_drop_files(const struct store *store, const struct manifest *m)
 
 /* ---- publishing ------------------------------------------------------------------ */
 
-static int fenced(const struct store *store, int run, struct err *e)
-{
-	char node[256] = "";
-	int rc = store_superseded(store, run, node, e);
-
-	return rc <= 0 ? rc :
-			 err_set(e, "the job goes on on %s since: this run may not save any more",
-				 *node ? node : "another node");
-}
-
 /* A pack that was leaned on may have been removed by hand since, with the
  * generation it came from. */
 static int is_there(const struct store *store, const char *name, struct err *e)
@@ -295,7 +285,7 @@ int generation_publish(const struct store *store, const struct manifest *m,
 		return err_set(e, "%s/%s is there already", store->path, json);
 	if (dir_write(store, sealed, seal, false, e) < 0)
 		return -1;
-	if (fenced(store, g.run, e) < 0)
+	if (store_fenced(store, g.run, e))
 		goto undo;
 	/* The moment it is there. */
 	if (dir_write(store, json, text, true, e) < 0)
@@ -306,7 +296,7 @@ int generation_publish(const struct store *store, const struct manifest *m,
 	}
 	/* Claimed in between: readers leave it out, and so it goes. From here on
 	 * what it leans on is not swept; before, it may have been. */
-	if (fenced(store, g.run, e) < 0 || still_there(store, m, e) < 0)
+	if (store_fenced(store, g.run, e) || still_there(store, m, e) < 0)
 		goto undo;
 	return 0;
 undo:
@@ -357,6 +347,33 @@ int generation_peek(const struct store *store, struct generation g,
 	if (read_manifest(store, g, &text, e) < 0)
 		return -1;
 	return manifest_parse(text, m, e);
+}
+
+int64_t generation_used(const struct store *store, struct generation g)
+{
+	struct manifest m;
+	struct stat st;
+	char name[48];
+	int64_t at = 0;
+
+	file_name(g, "json", name);
+	if (fstatat(store->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		at = st.st_mtime;
+	if (fstat(store->dir, &st) == 0 && st.st_mtime > at)
+		at = st.st_mtime;
+	if (generation_peek(store, g, &m, NULL) == 0) {
+		at = m.time > at ? m.time : at;
+		manifest_free(&m);
+	}
+	return at;
+}
+
+void generation_touch(const struct store *store, struct generation g)
+{
+	char name[48];
+
+	file_name(g, "json", name);
+	utimensat(store->dir, name, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
 static int check(const struct manifest *m, struct generation g, uid_t uid,

@@ -8,11 +8,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sckpt/store.h"
+#include "dir.h"
 
 #define BLOCK (1 << 20)
 /* The longest line of slurmstepd's that is looked for. */
 #define LINE_MAX_STEPD 512
+
+static void log_name(int number, char name[32])
+{
+	snprintf(name, 32, "output.%d", number);
+}
 
 int output_open(const struct store *store, int number, bool make,
 		struct err *e)
@@ -20,12 +25,22 @@ int output_open(const struct store *store, int number, bool make,
 	char name[32];
 	int fd;
 
-	snprintf(name, sizeof(name), "output.%d", number);
+	log_name(number, name);
 	fd = openat(store->dir, name,
 		    O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC |
 			    (make ? O_CREAT : 0),
 		    0600);
 	return fd < 0 ? err_sys(e, "%s/%s", store->path, name) : fd;
+}
+
+int output_open_new(const struct store *store, int number, struct err *e)
+{
+	char name[32];
+
+	log_name(number, name);
+	if (unlinkat(store->dir, name, 0) < 0 && errno != ENOENT)
+		return err_sys(e, "%s/%s", store->path, name);
+	return output_open(store, number, true, e);
 }
 
 /* Does the line say that this job, or a step of it, was cancelled (req.c,
@@ -136,6 +151,41 @@ int output_cut(int log, int64_t length, struct err *e)
 	return ftruncate(log, length) < 0 ?
 		       err_sys(e, "cannot cut the log of the program's output") :
 		       0;
+}
+
+/* Durably, into an empty file. */
+static int copy_log(int log, int64_t length, int to, struct err *e)
+{
+	int flags = fcntl(to, F_GETFL);
+
+	/* The kernel copies to no file in append mode. */
+	return file_copy(log, 0, to, length, e) < 0 || fsync(to) < 0 || flags < 0 ||
+			       fcntl(to, F_SETFL, flags | O_APPEND) < 0 ?
+		       -1 :
+		       0;
+}
+
+int output_take_over(const struct store *store, int number, int from, int run,
+		     int64_t length, int *log, struct err *e)
+{
+	char name[32], part[64];
+	cleanup_fd int to = -1;
+
+	if (output_whole(*log, length, e) < 0)
+		return -1;
+	log_name(number, name);
+	/* Who is killed here leaves it to store_next(), as images. */
+	snprintf(part, sizeof(part), ".%d-%d.%s" DIR_PART, from, run, name);
+	to = openat(store->dir, part,
+		    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (to < 0 || copy_log(*log, length, to, NULL) < 0 ||
+	    renameat(store->dir, part, store->dir, name) < 0) {
+		unlinkat(store->dir, part, 0);
+		return output_cut(*log, length, e);
+	}
+	close(*log);
+	*log = steal_fd(&to);
+	return 0;
 }
 
 int output_replay(int log, int64_t length, int fd, struct err *e)

@@ -50,7 +50,9 @@ static bool has_name(const struct names *n, const char *name)
 
 struct sweep {
 	const struct store *store;
-	int newest, above; /* it is looked for generations above that */
+	int newest; /* files of greater numbers are being written this moment */
+	int above; /* it is looked for generations above that */
+	bool is_written; /* there are such files */
 	struct names used;
 	struct err *e;
 };
@@ -81,7 +83,6 @@ static int add_used(const char *name, void *arg)
 	return rc < 0 ? err_set(s->e, "no memory to sweep %s", s->store->path) : 0;
 }
 
-/* Files of numbers above the newest are being written this moment. */
 static int drop_unused(const char *name, void *arg)
 {
 	struct sweep *s = arg;
@@ -108,7 +109,21 @@ static int drop_unused(const char *name, void *arg)
 	return 0;
 }
 
-int store_sweep(const struct store *store, struct err *e)
+static int look_for_writer(const char *name, void *arg)
+{
+	struct sweep *s = arg;
+	struct generation g;
+	const char *rest;
+
+	s->is_written |= dir_split(name + (*name == '.'), &g, &rest) && g.number > s->newest;
+	return 0;
+}
+
+/*
+ * When the newest was removed its number is `removed`, else 0: what was only its goes, too. But
+ * not while the next one is written, which may lean on that: its own sweep takes it.
+ */
+static int sweep(const struct store *store, int removed, struct err *e)
 {
 	struct sweep s = { .store = store, .e = e };
 	int rc = dir_each(store, add_used, &s, e);
@@ -118,10 +133,23 @@ int store_sweep(const struct store *store, struct err *e)
 	s.above = s.newest;
 	if (rc == 0)
 		rc = dir_each(store, add_used, &s, e);
+	if (rc == 0 && removed > s.newest) {
+		int newest = s.newest;
+
+		s.newest = removed;
+		rc = dir_each(store, look_for_writer, &s, e);
+		if (s.is_written)
+			s.newest = newest;
+	}
 	if (rc == 0)
 		rc = dir_each(store, drop_unused, &s, e);
 	free_names(&s.used);
 	return rc;
+}
+
+int store_sweep(const struct store *store, struct err *e)
+{
+	return sweep(store, 0, e);
 }
 
 /* ---- removing generations ---------------------------------------------------- */
@@ -137,12 +165,17 @@ static int forget_manifest(const struct store *store, struct generation g,
 	return 0;
 }
 
-static int settle(const struct store *store, struct err *e)
+static int settle_removed(const struct store *store, int removed, struct err *e)
 {
 	/* Before anything of it goes, that it is gone must be certain. */
 	if (fsync(store->dir) < 0)
 		return err_sys(e, "cannot write to %s", store->path);
-	return store_sweep(store, e);
+	return sweep(store, removed, e);
+}
+
+static int settle(const struct store *store, struct err *e)
+{
+	return settle_removed(store, 0, e);
 }
 
 int generation_remove(const struct store *store, struct generation g,
@@ -154,13 +187,13 @@ int generation_remove(const struct store *store, struct generation g,
 		return err_sys(e, "cannot tell how many nodes %s is of", store->path);
 	if (forget_manifest(store, g, e) < 0)
 		return -1;
-	rc = settle(store, e);
+	rc = settle_removed(store, g.number, e);
 	for (int i = 1; rc == 0 && i < nodes; i++) {
 		struct store part;
 
 		if (part_open(store, i, false, &part, NULL) < 0)
 			continue;
-		rc = forget_manifest(&part, g, e) < 0 ? -1 : settle(&part, e);
+		rc = forget_manifest(&part, g, e) < 0 ? -1 : settle_removed(&part, g.number, e);
 		store_close(&part);
 	}
 	return rc;

@@ -343,8 +343,12 @@ static int set_aside(const struct spec *spec, int job, char name[64],
 		snprintf(name, 64, "%s.old.%d", spec->step, i);
 		if (faccessat(job, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 			continue;
-		if (renameat(job, spec->step, job, name) == 0 ||
-		    errno == ENOENT)
+		if (renameat(job, spec->step, job, name) == 0) {
+			/* Its owner hears of it now: it is not to be pruned at once. */
+			utimensat(job, name, NULL, AT_SYMLINK_NOFOLLOW);
+			return 0;
+		}
+		if (errno == ENOENT)
 			return 0;
 		return err_sys(e, "cannot set %s/%s/%u/%s aside", spec->base,
 			       spec->cluster, spec->job, spec->step);

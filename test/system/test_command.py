@@ -403,7 +403,7 @@ def test_restart(cluster):
     assert entry["generation"] == 1
     # It is a job like any other: it is preempted, and goes on with its own.
     sckpt(cluster, "verify", number)
-    sckpt(cluster, "remove", old.number)
+    sckpt(cluster, "remove", old.number, "--force")
     sckpt(cluster, "vacate", number)
     assert new.finish() == ["COMPLETED"]
     lines = new.text().splitlines()

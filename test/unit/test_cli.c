@@ -93,6 +93,19 @@ static void test_round(void **state)
 	}
 }
 
+static void test_set_aside(void **state)
+{
+	(void)state;
+	assert_true(step_is_of("batch", "batch"));
+	assert_true(step_is_of("batch.old.1", "batch"));
+	assert_true(step_is_of("0.old.12", "0"));
+	assert_false(step_is_of("10.old.1", "1"));
+	assert_false(step_is_of("1.old.1", "10"));
+	assert_false(step_is_of("batch1", "batch"));
+	assert_false(step_is_of("srun-1", "batch"));
+	assert_false(step_is_of("", "0"));
+}
+
 static void test_spans(void **state)
 {
 	long s;
@@ -119,6 +132,7 @@ int main(void)
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_bad_ids),
 		cmocka_unit_test(test_round),
+		cmocka_unit_test(test_set_aside),
 		cmocka_unit_test(test_spans),
 	};
 

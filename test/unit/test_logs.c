@@ -147,12 +147,42 @@ static void a_log_that_is_too_short(void **state)
 	assert_said(&at, 2, "err\n");
 	/* Something could still fail, and a newer one be tried. */
 	assert_int_equal(lseek(at.io.logs.list[1].fd, 0, SEEK_END), 8);
-	assert_int_equal(stdio_goes_on(&at.io, &m, &e), 0);
+	assert_int_equal(stdio_goes_on(&at.io, &at.store, 1, &m, &e), 0);
 	assert_int_equal(lseek(at.io.logs.list[1].fd, 0, SEEK_END), 4);
 	assert_int_equal(ftruncate(at.io.logs.list[2].fd, 3), 0);
 	assert_int_equal(stdio_whole(&at.io, &m, &e), -1);
 	says(e, "only 3 of 4 bytes");
 	assert_int_equal(lseek(at.io.logs.list[2].fd, 0, SEEK_END), 3);
+	manifest_free(&m);
+	end(&at);
+}
+
+/* Run 0 was only thought dead, and run 1 goes on from its checkpoint: what run 0 keeps of its
+ * output, and cuts off, is not run 1's. */
+static void a_log_is_of_one_run(void **state)
+{
+	struct manifest m = { .generation = 3 };
+	struct err e = { "" };
+	char is[100] = "";
+	struct at at;
+	int late;
+
+	(void)state;
+	begin(&at);
+	say(&at, "one\n");
+	assert_int_equal(stdio_settle(&at.io, &m, &e), 0);
+	say(&at, "two\n");
+	late = dup(at.io.logs.list[1].fd);
+	assert_int_equal(stdio_goes_on(&at.io, &at.store, 1, &m, &e), 0);
+	say(&at, "three\n");
+	assert_int_equal(output_cut(late, 4, &e), 0);
+	assert_int_equal(file_write(late, "late\n", 5, &e), 0);
+	close(late);
+	say(&at, "four\n");
+	late = openat(at.store.dir, "output.1", O_RDONLY);
+	assert_true(read(late, is, sizeof(is) - 1) > 0);
+	assert_string_equal(is, "one\nthree\nfour\n");
+	close(late);
 	manifest_free(&m);
 	end(&at);
 }
@@ -483,6 +513,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_log_that_is_too_short),
+		cmocka_unit_test(a_log_is_of_one_run),
 		cmocka_unit_test(a_copy_that_came_to_nothing),
 		cmocka_unit_test(a_file_that_did_not_reach_the_disk),
 		cmocka_unit_test(a_log_that_had_an_error),

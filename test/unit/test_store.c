@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -751,10 +752,26 @@ static void late_writers_do_not_count(void **state)
 	manifest_free(&m);
 }
 
+/* It is told before it has written anything. */
+static void who_is_superseded_may_not_save(void **state)
+{
+	const struct store *s = *state;
+	struct err e = { "" };
+
+	assert_int_equal(store_may_save(s, 0, &e), 0);
+	assert_int_equal(store_claim(s, 0, "n1", &e), 0);
+	assert_int_equal(store_may_save(s, 0, &e), 0);
+	assert_int_equal(store_claim(s, 1, "n2", &e), 0);
+	assert_int_equal(store_may_save(s, 1, &e), 0);
+	assert_int_equal(store_may_save(s, 0, &e), 1);
+	says(e, "the job goes on on n2 since: this run may not save any more");
+}
+
 static void next_removes_what_is_unfinished(void **state)
 {
 	static const char *const dead[] = { "3-0.0.pack", "3-0.meta", "3-0.seal",
-					    "5-0.1.pack", ".3-0.json.00ff.part" };
+					    "5-0.1.pack", ".3-0.json.00ff.part",
+					    ".1-0.output.1.part" };
 	static const char *const kept[] = { "1-0.0.pack", "2-0.json", "2-0.0.pack",
 					    "4-1.0.pack", ".4-1.json.00ff.part",
 					    "output.1", "claim.0" };
@@ -1254,6 +1271,162 @@ static void stepd_lines_across_blocks(void **state)
 
 #define STEP_TEST(f) cmocka_unit_test_setup_teardown(f, fresh, close_it)
 
+/* ---- how long one stays -------------------------------------------------------- */
+
+static void set_time(const struct store *s, const char *name, int64_t at)
+{
+	const struct timespec times[] = { { .tv_sec = at }, { .tv_sec = at } };
+
+	assert_int_equal(utimensat(s->dir, name, times, 0), 0);
+}
+
+static void of_use_is_what_was_touched(void **state)
+{
+	const struct generation g = { 1, 0 };
+	const struct store *s = *state;
+	struct spec old = spec;
+	struct store aside;
+	struct err e = { "" };
+	struct stat st;
+
+	/* Its manifest says 0. */
+	publish(s, g, NULL, NULL);
+	set_time(s, "1-0.json", 1000);
+	set_time(s, ".", 900);
+	assert_int_equal(generation_used(s, g), 1000);
+	set_time(s, ".", 2000);
+	assert_int_equal(generation_used(s, g), 2000);
+	generation_touch(s, g);
+	assert_true(generation_used(s, g) >= time(NULL) - 100);
+	assert_int_equal(fstat(s->dir, &st), 0);
+	assert_int_equal(st.st_mtime, 2000);
+	set_time(s, "1-0.json", 1000);
+	assert_int_equal(store_set_aside(&spec, &e), 0);
+	strcpy(old.step, "batch.old.1");
+	assert_int_equal(store_open(&old, false, &aside, &e), 0);
+	assert_true(generation_used(&aside, g) >= time(NULL) - 100);
+	store_close(&aside);
+	assert_int_equal(store_forget(&old, &e), 0);
+}
+
+static bool is_job_12(uint32_t job, void *arg)
+{
+	++*(int *)arg;
+	return job == 12;
+}
+
+/* What lies there is the user's own: more than a number is not taken from it. */
+static void who_waits_for_it_is_known(void **state)
+{
+	static const char *const none[] = { "wanted.", "wanted.x", "wanted.12x", "wanted.-12",
+					    "wanted. 12", "wanted.0", "wanted.4294967308",
+					    "wanted.99999999999999999999" };
+	const struct store *s = *state;
+	struct err e = { "" };
+	int asked = 0;
+
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		put_file(s, none[i], "12");
+	assert_int_equal(wanted_by(s, is_job_12, &asked), 0);
+	assert_int_equal(asked, 0);
+	assert_int_equal(wanted_add(s, 11, &e), 0);
+	assert_int_equal(wanted_by(s, is_job_12, &asked), 0);
+	assert_int_equal(wanted_add(s, 12, &e), 0);
+	assert_int_equal(wanted_add(s, 12, &e), 0);
+	assert_int_equal(wanted_by(s, is_job_12, &asked), 12);
+	/* Of a job this young it may not be known yet that it is there. */
+	wanted_sweep(s, is_job_12, &asked);
+	assert_true(there(s, "wanted.11"));
+	set_time(s, "wanted.11", 1000);
+	set_time(s, "wanted.12", 1000);
+	set_time(s, "wanted.0", 1000);
+	wanted_sweep(s, is_job_12, &asked);
+	assert_true(there(s, "wanted.12"));
+	assert_false(there(s, "wanted.11"));
+	assert_true(there(s, "wanted.0"));
+}
+
+/* The last one, of a step that runs on: what it held is free, unless the next is just written. */
+static void the_last_leaves_nothing(void **state)
+{
+	const struct store *s = *state;
+	struct err e = { "" };
+
+	publish(s, (struct generation){ 1, 0 }, NULL, NULL);
+	publish(s, (struct generation){ 2, 0 }, NULL, NULL);
+	put_file(s, "3-0.0.pack", "");
+	assert_int_equal(generation_remove(s, (struct generation){ 1, 0 }, &e), 0);
+	assert_false(there(s, "1-0.0.pack"));
+	assert_int_equal(generation_remove(s, (struct generation){ 2, 0 }, &e), 0);
+	assert_true(there(s, "2-0.0.pack"));
+	assert_true(there(s, "3-0.0.pack"));
+	unlinkat(s->dir, "3-0.0.pack", 0);
+	publish(s, (struct generation){ 3, 0 }, NULL, NULL);
+	assert_int_equal(generation_remove(s, (struct generation){ 3, 0 }, &e), 0);
+	assert_false(there(s, "2-0.0.pack"));
+	assert_false(there(s, "3-0.0.pack"));
+	assert_false(there(s, "3-0.meta"));
+	assert_false(there(s, "3-0.seal"));
+}
+
+/* ---- logs of a run's own ------------------------------------------------------ */
+
+static void assert_log(const struct store *s, int log, const char *text)
+{
+	cleanup_fd int named = openat(s->dir, "output.1", O_RDONLY);
+	struct stat a, b;
+	char is[64] = "";
+
+	assert_int_equal(fstat(log, &a), 0);
+	assert_int_equal(fstat(named, &b), 0);
+	assert_int_equal(a.st_ino, b.st_ino);
+	assert_true(read(named, is, sizeof(is) - 1) >= 0);
+	assert_string_equal(is, text);
+}
+
+static void logs_are_taken_over(void **state)
+{
+	const struct store *s = *state;
+	struct err e = { "" };
+	struct rlimit full, was;
+	struct stat st;
+	int log, before;
+
+	put_file(s, "output.1", "one\ntwo\n");
+	put_file(s, ".3-1.output.1.part", "of one that was killed in the middle of it");
+	log = before = output_open(s, 1, false, &e);
+	before = fcntl(before, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(output_take_over(s, 1, 3, 1, 9, &log, &e), -1);
+	says(e, "only 8 of 9 bytes");
+	assert_int_equal(output_take_over(s, 1, 3, 1, 4, &log, &e), 0);
+	assert_false(there(s, ".3-1.output.1.part"));
+	assert_log(s, log, "one\n");
+	assert_int_equal(file_write(before, "late\n", 5, &e), 0);
+	/* It is in append mode, as a log is. */
+	assert_int_equal(lseek(log, 0, SEEK_SET), 0);
+	assert_int_equal(file_write(log, "three\n", 6, &e), 0);
+	assert_log(s, log, "one\nthree\n");
+	close(before);
+	/* No room for two of them. */
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	full = (struct rlimit){ 2, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+	assert_int_equal(output_take_over(s, 1, 4, 2, 4, &log, &e), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+	assert_false(there(s, ".4-2.output.1.part"));
+	assert_log(s, log, "one\n");
+	close(log);
+	/* Nor has one that begins anew the old one's. */
+	before = output_open(s, 1, false, &e);
+	log = output_open_new(s, 1, &e);
+	assert_log(s, log, "");
+	assert_int_equal(fstat(before, &st), 0);
+	assert_int_equal(st.st_size, 4);
+	close(before);
+	close(log);
+}
+
 /* ---- programs that have ended ---------------------------------------------- */
 
 static const struct ended some_end = { .run = 3, .status = 512, .requeued = true,
@@ -1462,6 +1635,7 @@ int main(void)
 		cmocka_unit_test(a_newer_format_is_refused),
 		cmocka_unit_test(what_a_manifest_may_lack),
 		STEP_TEST(one_claimant),
+		STEP_TEST(who_is_superseded_may_not_save),
 		STEP_TEST(late_writers_do_not_count),
 		STEP_TEST(next_removes_what_is_unfinished),
 		STEP_TEST(keeps_the_newest),
@@ -1475,6 +1649,10 @@ int main(void)
 		STEP_TEST(quota_and_room),
 		STEP_TEST(requests_and_answers),
 		STEP_TEST(set_aside_and_forget),
+		STEP_TEST(of_use_is_what_was_touched),
+		STEP_TEST(who_waits_for_it_is_known),
+		STEP_TEST(the_last_leaves_nothing),
+		STEP_TEST(logs_are_taken_over),
 		STEP_TEST(an_end_outlives_its_step),
 		STEP_TEST(an_end_that_is_damaged),
 		STEP_TEST(steps_that_are_done),
