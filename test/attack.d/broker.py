@@ -644,7 +644,7 @@ def killed(c):
     c.conf("elevate=seccomp,tcp\n")
     job = c.saved("user1", wrap=FAMILY, ready="^tick 1$")
     ended = collections.Counter()
-    with watched(c, "killed.py", "1001", user="user1") as sent:
+    with watched(c, "killed.py", "1001") as sent:
         while ended["cannot attach to"] < 2 and sum(ended.values()) < 30:
             new = Job(c, restart(c, job), "user1", c.home("user1"))
             over = until("the restore, or why not", lambda: c.restored(new.number) and "it goes on" or  # noqa: B023

@@ -2,6 +2,7 @@
 """What sckpt does meanwhile, as its store and the jobs' output show it. Both forget:
 they are looked at all the time."""
 import collections
+import contextlib
 import json
 import re
 
@@ -38,9 +39,10 @@ class Watch:
     def look_at_output(self, home):
         for p in home.iterdir():
             if "out" in p.name or p.name == "err":
-                for line in p.read_text(errors="replace").splitlines():
-                    if line.startswith("sckpt: "):
-                        self.lines.add((home.name, line))
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    for line in p.read_text(errors="replace").splitlines():
+                        if line.startswith("sckpt: "):
+                            self.lines.add((home.name, line))
 
     def reasons(self):
         return collections.Counter(

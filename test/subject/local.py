@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """local.py LINES: works in a directory of its own below /tmp and with what else only
-its node has; prints a line for each step, and at the end how it found everything."""
+its node has; prints a line for each step, at once when the home has a file `quick`, and at the
+end how it found everything."""
 import hashlib
 import mmap
 import os
@@ -12,6 +13,7 @@ import time
 LINES = int(sys.argv[1])
 HERE = f"/tmp/local-{os.environ['SLURM_JOB_ID']}/deep"
 SPARSE = 1 << 30
+QUICK = os.path.expanduser("~/quick")
 
 
 def digest(path):
@@ -64,7 +66,8 @@ for i in range(LINES):
     shared[8 * i:8 * i + 8] = i.to_bytes(8, "big")
     base.execute("insert into t values (?)", (i,))
     print(f"line {i}", flush=True)
-    time.sleep(0.05)
+    if not os.path.exists(QUICK):
+        time.sleep(0.05)
 
 base.execute("commit")
 s = os.stat("input")

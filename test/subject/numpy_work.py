@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """numpy_work.py UNITS: threads, BLAS, child processes and queues; about a
-second of work a unit, and a digest that depends on all of it.
+second of work a unit, less once the home has a file `quick`, and a digest that
+depends on all of it.
 
 Every number is a whole one that a double holds exactly, so that the result is
 the same on any processor, with any BLAS and any number of its threads."""
 import hashlib
 import multiprocessing
+import os
 import sys
 import threading
 import time
@@ -15,6 +17,12 @@ import numpy as np
 PRIME = 251
 SIZE = 300
 STEPS = 10  # of one unit
+QUICK = os.path.expanduser("~/quick")
+
+
+def pause(seconds):
+    if not os.path.exists(QUICK):
+        time.sleep(seconds)
 
 
 def multiply(matrix, add):
@@ -64,7 +72,7 @@ class Adder(threading.Thread):
             self.sum += part
             with Adder.lock:
                 Adder.total += part
-            time.sleep(0.2)
+            pause(0.2)
 
 
 def main():
@@ -97,7 +105,7 @@ def main():
         result.update(digest(matrix).encode())
         if step % STEPS == 0:
             print("unit", step // STEPS, result.hexdigest()[:16], flush=True)
-        time.sleep(0.08)
+        pause(0.08)
 
     for a in adders:
         a.join()

@@ -2,10 +2,12 @@
 /*
  * A program under seccomp, for elevate=seccomp: a strict list of system calls for all of its
  * threads (SECCOMP_FILTER_FLAG_TSYNC), a second filter within it, and a child under strict mode.
- * Every tenth of a second a line on standard output, "tick N sum S", where S is counted by two
- * threads; what a filter forbids is tried each time, and the line tells when it was let through.
+ * Every tenth of a second, or at once when the home has a file `quick`, a line on standard output,
+ * "tick N", that tells when one of two threads stands still; they try all the time what a filter
+ * forbids, and end it all when that is let through.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -44,7 +46,7 @@ static void allow_few(void)
 		PASS(SYS_write), PASS(SYS_read), PASS(SYS_close), PASS(SYS_nanosleep), PASS(SYS_clock_nanosleep),
 		PASS(SYS_futex), PASS(SYS_exit), PASS(SYS_exit_group), PASS(SYS_rt_sigreturn),
 		PASS(SYS_rt_sigprocmask), PASS(SYS_restart_syscall), PASS(SYS_seccomp),
-		PASS(SYS_getppid), PASS(SYS_wait4), PASS(SYS_madvise), PASS(SYS_munmap),
+		PASS(SYS_getppid), PASS(SYS_faccessat), PASS(SYS_wait4), PASS(SYS_madvise), PASS(SYS_munmap),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EUCLEAN),
 	};
 
@@ -105,9 +107,11 @@ static void strict_child(int rd, int wr)
 int main(int argc, char *argv[])
 {
 	int ticks = argc > 1 ? atoi(argv[1]) : 100, to[2], from[2];
+	const char *home = getenv("HOME");
 	pthread_t threads[2];
-	char line[128];
+	char line[128], quick[256];
 
+	snprintf(quick, sizeof(quick), "%s/quick", home ? home : ".");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || pipe(to) || pipe(from))
 		return 1;
 	if (fork() == 0) {
@@ -128,12 +132,16 @@ int main(int argc, char *argv[])
 	forbid_one();
 	__atomic_store_n(&closed, true, __ATOMIC_RELEASE);
 	for (int i = 1; i <= ticks; i++) {
-		struct timespec tenth = { 0, 100000000 };
+		struct timespec tenth = { 0, 100000000 }, moment = { 0, 1000000 };
 		unsigned long was[2] = { counts[0], counts[1] };
 		char byte = (char)i, back = 0;
 		int n;
 
-		nanosleep(&tenth, NULL);
+		if (syscall(SYS_faccessat, AT_FDCWD, quick, F_OK) < 0)
+			nanosleep(&tenth, NULL);
+		/* They may have to wait for a processor. */
+		for (int ms = 0; ms < 10000 && (counts[0] == was[0] || counts[1] == was[1]); ms++)
+			nanosleep(&moment, NULL);
 		if (write(to[1], &byte, 1) != 1 || read(from[0], &back, 1) != 1 || back != byte)
 			return 1;
 		n = snprintf(line, sizeof(line), "tick %d%s\n", i,

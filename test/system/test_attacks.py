@@ -49,11 +49,13 @@ def test_full_work_directory(cluster):
     """A program that fills /run/sckpt is dumped and goes on all the same."""
     script = cluster.script(
         "job.sh", "head -c 100m /dev/zero >/run/sckpt/fill; echo ready; "
-        "for i in $(seq 60); do sleep 0.2; done; echo done\n")
-    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err")
-    job.wait_output("ready")
-    cluster.ctl(f"scontrol requeue {job.number}")
-    until("the dump", job.generations)
+        "until [ -e go ]; do sleep 0.1; done; echo done\n")
+    with cluster.kill_wait(60):
+        job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err")
+        job.wait_output("ready")
+        cluster.ctl(f"scontrol requeue {job.number}")
+        until("the dump", job.generations, 90)
+    (cluster.home() / "go").touch()
     assert job.wait_end() == ["COMPLETED"]
     assert job.text().splitlines() == ["ready", "done"]
 

@@ -30,8 +30,9 @@ def in_order(job):
 def test_good(cluster):
     job = job_of(cluster, "exec 7>>beside\n" + COUNTING.replace("echo", "echo $i >&7; echo"))
     text = sckpt(cluster, "check", job.number).stdout
+    # The shell may have no child just then.
     assert re.search(rf"^step {job.number}\.batch: it was restored beside itself on n1 in \S+ m?s, "
-                     r"and was the same: 3 processes, 3 threads, \d+ descriptors, \S+ [KM]iB of memory; "
+                     r"and was the same: ([23]) processes, \1 threads, \d+ descriptors, \S+ [KM]iB of memory; "
                      r"the copy was killed before it ran$", text, re.M), text
     (one,) = said(cluster, "check", f"{job.number}.batch")
     assert one["good"] and one["restored"] and one["id"] == f"{job.number}.batch"

@@ -2,7 +2,7 @@
 """KillWait is all the time that a dump has."""
 import time
 
-from conftest import until
+from conftest import MANY, PACE, until
 from test_faults import answer, injected, order, stopped
 
 SUBJECT = "/shared/subject"
@@ -14,7 +14,7 @@ def test_given_up(cluster):
     checkpoint before."""
     script = cluster.script(
         "job.sh", "trap 'echo told >&2' TERM\n"
-        "for i in $(seq 150); do echo line $i; sleep 0.1; done\n")
+        f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n")
     job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
     job.wait_output("^line 10$")
     order(cluster, job, "one")
@@ -30,8 +30,8 @@ def test_given_up(cluster):
     assert "no checkpoint of step" in text and "(KillWait=10 s): of " in text, text
     until("the next run", lambda: job.node and job.record()["restart_cnt"] == 1)
     assert job.verify() == ["1-0 whole"]
-    assert job.wait_end() == ["COMPLETED"]
-    assert f"line 150" in job.text()
+    assert job.finish() == ["COMPLETED"]
+    assert f"line {MANY}" in job.text()
 
 
 def test_whole_too_late(cluster):
@@ -39,7 +39,7 @@ def test_whole_too_late(cluster):
     it, and the checkpoint knows that the program ran on after it."""
     script = cluster.script(
         "job.sh", "exec 3>>log\ntrap 'echo told >&3' TERM\n"
-        "for i in $(seq 150); do echo line $i >&3; echo $i; sleep 0.1; done\n")
+        f"for i in $(seq {MANY}); do echo line $i >&3; echo $i; {PACE}; done\n")
     home = cluster.home()
     job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
     job.wait_output("^10$")
@@ -50,10 +50,10 @@ def test_whole_too_late(cluster):
         assert job.generations() == []
         until("the checkpoint", lambda: job.generations() == [1], 20)
     assert job.manifest()["ended"] is False
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     assert "came too late is whole now" in (home / "err").read_text()
     assert "restored from checkpoint 1" in (home / "err").read_text()
-    assert (home / "log").read_text() == "".join(f"line {i}\n" for i in range(1, 151))
+    assert (home / "log").read_text() == "".join(f"line {i}\n" for i in range(1, MANY + 1))
     assert "told" in (home / f"log.sckpt-cut.{job.number}.1").read_text()
 
 
@@ -61,8 +61,8 @@ def test_step_takes_longer_than_its_script_waits(cluster):
     """The script is saved when a third of the time is left, and the step when it is done:
     both go on."""
     script = cluster.script(
-        "job.sh", "srun bash -c 'echo begun >>started; for i in $(seq 150); do echo line $i; "
-        "sleep 0.1; done'\necho the end $?\n")
+        "job.sh", f"srun bash -c 'echo begun >>started; for i in $(seq {MANY}); do echo line $i; "
+        f"{PACE}; done'\necho the end $?\n")
     with cluster.kill_wait(30):
         job = cluster.submit(script, options="--requeue --checkpoint -w n1")
         job.wait_output("^line 10$")
@@ -73,8 +73,8 @@ def test_step_takes_longer_than_its_script_waits(cluster):
             until("the script's checkpoint", lambda: job.generations() == [1])
             assert job.generations("srun-1") == []
             until("the step's", lambda: job.generations("srun-1") == [1])
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 151)] + ["the end 0"]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)] + ["the end 0"]
     assert (cluster.home() / "started").read_text() == "begun\n"
 
 

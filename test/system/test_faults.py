@@ -118,6 +118,11 @@ def refused(cluster, after=0):
     return err.read_text()[after:]
 
 
+def restored(cluster):
+    """Its output is then as it was at the checkpoint."""
+    until("the restore", lambda: "restored from checkpoint" in (cluster.home() / "err").read_text())
+
+
 def goes_on(job, lines=10):
     """Its output grows, and nothing of it is missing."""
     n = len(job.text().splitlines())
@@ -227,6 +232,7 @@ def test_preempted(cluster, faulty, fault):
     assert faulty.seen(), "the fault was never met"
     assert FAULTS[fault] in log[0], log
     assert job.verify() == ["1-0 whole"]
+    restored(cluster)
     goes_on(job)
 
 
@@ -286,7 +292,7 @@ def test_told_to_end_while_it_is_saved(cluster):
             until("the program's handler", (cluster.home() / "told").exists, 20)
         until("the end", lambda: job.node is None)
     assert "another one was being written when the step was told to end" in (cluster.home() / "err").read_text()
-    until("the next run", lambda: job.node)
+    restored(cluster)
     goes_on(job)
     # It was still written, or not: SIGKILL comes a second later.
     assert job.generations() in ([1], [1, 2])
@@ -329,11 +335,11 @@ def test_quota(cluster):
 def test_no_room_for_its_output(cluster):
     """Of what was said before, at the restore: the job is held, and what it goes on from when there is room
     is its newest checkpoint."""
-    text = "x" * 1000
+    text = "x" * 300
     cluster.run("n1", "mkdir -p /shared/small; mount -t tmpfs -o size=1m,mode=1777 none /shared/small", user="root")
     try:
         job = cluster.submit(cluster.script(
-            "job.sh", f"for i in $(seq 300); do echo line $i {text}; {pace('go')}; done; echo out >&2\n"),
+            "job.sh", f"for i in $(seq 3000); do echo line $i {text}; {pace('go')}; done; echo out >&2\n"),
             options="--requeue --checkpoint -w n1 -o /shared/small/out -e err")
         said = lambda: cluster.run("n1", "cat /shared/small/out", check=False).stdout.splitlines()  # noqa: E731
         until("some lines", lambda: len(said()) > 20)
@@ -351,7 +357,7 @@ def test_no_room_for_its_output(cluster):
         (cluster.home() / "go").touch()
         cluster.ctl(f"scontrol release {job.number}")
         assert job.wait_end() == ["COMPLETED"]
-        assert said() == [f"line {i} {text}" for i in range(1, 301)]
+        assert said() == [f"line {i} {text}" for i in range(1, 3001)]
         err = (cluster.home() / "err").read_text()
         assert "restored from checkpoint 2 on n1" in err, err
     finally:

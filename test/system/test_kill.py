@@ -62,7 +62,7 @@ def is_right(job, at_least):
     until(f"job {job.number} to go on", lambda: len(lines_of(job)) >= at_least, 60)
     lines = lines_of(job)
     assert lines == [f"line {i}" for i in range(1, len(lines) + 1)]
-    assert "starts afresh" not in job.text()
+    assert "starts afresh" not in job.text() + (job.home / f"err-{job.number}").read_text()
 
 
 def bring_back(cluster, job):
@@ -120,13 +120,15 @@ def fire(cluster, job, point, number):
 
 def series(cluster, mine, killed):
     script = cluster.script("kill.sh", f"exec {SUBJECT}/ender 36000 exit 0\n")
-    job = cluster.submit(script, options="--requeue --checkpoint")
+    job = cluster.submit(script, options="--requeue --checkpoint -e err-%j")
+    err = job.home / f"err-{job.number}"
     node = job.wait_running()
     job.wait_output("^line 5$")
     shell(cluster, job, node, order(cluster, job, "first"))
     until("the first checkpoint", job.generations)
     for number, point in mine:
         before = max(job.generations())
+        err.write_text("")
         fire(cluster, job, point, number)
         # What was killed may still be dying.
         at = len(lines_of(job))
@@ -141,7 +143,8 @@ def series(cluster, mine, killed):
         assert int(found[0].split("-")[0]) >= before, (point, found)
         if not runs(cluster, job):
             bring_back(cluster, job)
-            until("a new run", lambda: job.node, 60)
+            # Its output is then as it was at the checkpoint.
+            until("a new run", lambda: "restored from checkpoint" in err.read_text(), 60)
         is_right(job, 6)
         n = len(lines_of(job))
         is_right(job, n + 3)
@@ -167,7 +170,7 @@ def test_node_crashes(cluster, request):
     for i, moment in enumerate(moments):
         job = cluster.submit(
             cluster.script("job.sh", f"exec {SUBJECT}/ender 36000 exit 0\n"),
-            options="--requeue --checkpoint")
+            options="--requeue --checkpoint -e err-%j")
         node = job.wait_running()
         job.wait_output("^line 5$")
         shell(cluster, job, node, order(cluster, job, "first"))

@@ -87,7 +87,7 @@ def test_sigkill_at_any_moment(cluster):
     a whole generation or none, and the job goes on from it or afresh."""
     for i in range(5):
         home = cluster.home()
-        job = start(cluster, f"{SUBJECT}/ender 12 exit 0")
+        job = start(cluster, f"{SUBJECT}/ender 3600 exit 0")
         agent = pid_of(cluster, "sckpt-agent")
         cluster.ctl(f"scontrol requeue {job.number}")
         time.sleep(0.02 + i * 0.05)  # the moment is what varies here
@@ -98,6 +98,9 @@ def test_sigkill_at_any_moment(cluster):
         if job.store().exists():
             assert job.verify() == [f"{g}-0 whole" for g in reversed(whole)]
         job.wait_running()
+        # Said before the output is this run's.
+        if not whole:
+            job.wait_output("starts afresh")
         job.wait_output("^line 30$")
         text = job.text()
         assert ("starts afresh" in text) == (whole == [])

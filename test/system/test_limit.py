@@ -4,7 +4,7 @@
 import contextlib
 import json
 
-from conftest import until
+from conftest import PACE, until
 
 SUBJECT = "/shared/subject"
 LINES = ("trap 'echo warned >&2' USR1; trap 'echo told >&2' TERM\n"
@@ -31,16 +31,16 @@ def shorten(cluster, job, seconds):
 def test_five_slices(cluster):
     """One minute by the clock; one whose limit was lowered unseen, so that
     Slurm ends the job for it; three after a warning signal."""
-    script = cluster.script("job.sh", LINES.format(900))
+    script = cluster.script("job.sh", LINES.format(3000))
     job = cluster.submit(
         script, options="--requeue --checkpoint=timelimit --time=1 -w n1 -e err "
         "--open-mode=append")
     last = 0
     for run in range(5):
         # It goes on, in the same job.
-        # In the second until the first look at the limit is over, and the next
-        # far away.
-        until("progress", lambda: lines(job) > last + (130 if run == 1 else 10), 90)
+        # Until the first look at the limit is over, and the next far away; and before a
+        # warning, which is none within 10 s of a look.
+        until("progress", lambda: lines(job) > last + (10, 130, 190, 190, 190)[run], 120)
         assert job.record()["restart_cnt"] == run
         if run == 1:
             shorten(cluster, job, 0)
@@ -53,8 +53,7 @@ def test_five_slices(cluster):
             ["time limit"] if run == 1 else ["time limit", "requeue"]))  # noqa: B023
         until("the node's end", lambda: "COMPLETING" not in job.state)
         last = lines(job)
-        minutes = 60 if run == 0 else 1
-        cluster.ctl(f"scontrol update job {job.number} TimeLimit={minutes}", user="root")
+        cluster.ctl(f"scontrol update job {job.number} TimeLimit=60", user="root")
         # It may run already.
         cluster.ctl(f"scontrol update job {job.number} StartTime=now+2", user="root", check=False)
     whole = last + 20
@@ -104,13 +103,12 @@ def test_cancel(cluster):
 def test_slices_of_a_step(cluster):
     """A step of an unprotected script has the job requeued, and goes on."""
     (cluster.home() / "step.sh").write_text(
-        "for i in $(seq 260); do echo $i; sleep 0.25; done\n")
+        f"for i in $(seq 3000); do echo $i; {PACE}; done\n")
     script = cluster.script(
         "job.sh", "srun --checkpoint=timelimit -o a bash step.sh\n")
     job = cluster.submit(script, options="--requeue -n1 -w n1 --time=1")
-    until("the second slice", lambda: job.record()["restart_cnt"] == 1, 90)
-    until("its start", lambda: job.node)
-    assert job.wait_end(60) == ["COMPLETED"], job.text()
+    until("the second slice", lambda: job.record()["restart_cnt"] == 1 and job.node, 120)
+    assert job.finish() == ["COMPLETED"], job.text()
     assert (cluster.home() / "a").read_text().splitlines() == [
-        str(i) for i in range(1, 261)]
+        str(i) for i in range(1, 3001)]
     assert "could not be requeued" not in job.text()

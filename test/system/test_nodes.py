@@ -131,17 +131,17 @@ esac
 def test_first_node_begins_late(cluster):
     """It waits for a criu of the program's own, for half of the time that there is; the others wait for it."""
     cluster.script("criu", "until [ -e stopped ]; do sleep 0.1; done; sleep 7\n")
-    with cluster.kill_wait(20):
+    with cluster.kill_wait(40):
         job = submit(cluster, "srun -N2 -n4 --checkpoint bash -c '[ $SLURM_PROCID != 0 ] || ./criu dump & "
-                     "for i in $(seq 150); do echo $SLURM_PROCID line $i; sleep 0.1; done'\n")
+                     f"for i in $(seq {MANY}); do echo $SLURM_PROCID line $i; {PACE}; done'\n")
         job.wait_output("^3 line 5$")
         cluster.ctl(f"scontrol requeue {job.number}")
         (cluster.home() / "stopped").touch()
         until("the step to be over", lambda: job.node is None and "COMPLETING" not in job.state)
         assert parts(job, "0") == [{(1, 0)}] * 2
-    assert job.wait_end() == ["COMPLETED"]
+    assert job.finish() == ["COMPLETED"]
     for rank in range(4):
-        assert lines(job.text(), rank) == [f"{rank} line {i}" for i in range(1, 151)]
+        assert lines(job.text(), rank) == [f"{rank} line {i}" for i in range(1, MANY + 1)]
 
 
 def test_twice_and_some_had_ended(cluster):
@@ -180,7 +180,7 @@ def test_output_files_of_each_task(cluster):
 
 
 def test_a_node_that_cannot_save_fails_the_set(cluster):
-    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(300, 'exit 0')}\n")
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(MANY, 'exit 0')}\n")
     job.wait_output("^3 line 15$")
     cluster.ctl(f"sckpt create {job.number}.0")
     assert whole(job, "0", 1)
@@ -245,7 +245,7 @@ def test_crash(cluster):
         until("the job to be queued again", lambda: job.node is None, 90)
         if len(cluster.nodes) < 3:
             sh(COMMAND, "boot", node)
-        assert job.wait_end(120) == ["COMPLETED"]
+        assert job.finish() == ["COMPLETED"]
     finally:
         sh(COMMAND, "boot", node, check=False)
         cluster.ctl(f"scontrol update NodeName={node} State=RESUME", user="root", check=False)
@@ -280,7 +280,7 @@ def test_a_rank_that_fails(cluster):
                  "$(seq 100); do echo $SLURM_PROCID line $i; sleep 0.1; "
                  "[ $i = 20 -a $SLURM_PROCID -ge 2 ] && exit 3; done'\n")
     job.wait_output("^3 line 20$")
-    assert job.wait_end(30) == ["FAILED"]
+    assert job.wait_end() == ["FAILED"]
     assert "Exited with exit code 3" in said(cluster)
     assert len(lines(job.text(), 0)) < 80
 
@@ -290,9 +290,11 @@ def test_what_a_failed_rank_leaves(cluster):
     cluster.conf("overhead=100\n")
     job = submit(cluster, "srun -N2 -n4 --checkpoint=every=2s bash -c 'for i in $(seq 70); do "
                  "echo $SLURM_PROCID line $i; sleep 0.1; "
-                 "[ $i = 30 -a $SLURM_PROCID -ge 2 ] && exit 3; done; :'\necho rc $?\n")
+                 "[ $i = 30 -a $SLURM_PROCID -ge 2 ] && exit 3; "
+                 "[ $i != 30 ] || until [ -e go ]; do sleep 0.1; done; done; :'\necho rc $?\n")
     until("words", lambda: "node 1 of the step, has failed" in said(cluster))
-    assert job.wait_end(30) == ["COMPLETED"]
+    (cluster.home() / "go").touch()
+    assert job.wait_end() == ["COMPLETED"]
     assert job.text().splitlines()[-1] == "rc 3"
     for rank in range(4):
         assert len(lines(job.text(), rank)) == (70 if rank < 2 else 30)
@@ -311,12 +313,15 @@ def test_first_node_fails_while_a_set_is_made(cluster):
     try:
         cluster.ctl(f"(sckpt create {job.number}.0 >created 2>&1 &)")
         until("the first part", lambda: parts(job, "0")[0] == {(1, 0)})
+        # At once, for the first node waits some seconds.
+        cluster.run(other, "setsid timeout 100 bash -c 'until grep -qi exit.code.3 /home/user1/err; do sleep 0.1; done; "
+                    f"kill -CONT {agent}' >/dev/null 2>&1 </dev/null &", user="root")
         (cluster.home() / "fail").write_text("")
         until("its end", lambda: "exit code 3" in said(cluster).lower())
     finally:
         cluster.run(other, f"kill -CONT {agent}", user="root")
-    until("the other part", lambda: parts(job, "0")[1] == {(1, 0)}, 15)
-    assert job.wait_end(30) == ["FAILED"]
+    until("the other part", lambda: parts(job, "0")[1] == {(1, 0)})
+    assert job.wait_end() == ["FAILED"]
     assert parts(job, "0") == [{(1, 0)}, {(1, 0)}]
 
 

@@ -92,8 +92,8 @@ def saved(cluster, job, name):
     node = job.node
     store = cluster.inside(job.store())
     cluster.run(node, f"umask 077; echo {name} >{store}/request")
-    cluster.ctl(f"scancel -s URG --batch {job.number}", user=job.user)
     (cluster.home() / "asked").touch()
+    cluster.ctl(f"scancel -s URG --batch {job.number}", user=job.user)
     return answer(cluster, job, name)
 
 
@@ -139,7 +139,9 @@ def test_again_and_again(cluster):
 
 def test_at_the_same_time(cluster):
     p = Program(cluster)
-    p.begin("until [ -e asked ]; do sleep 0.1; done; sleep 0.3")
+    # Until its supervisor has taken the order: of then the agent waits for some seconds.
+    p.begin("until [ -e asked ]; do sleep 0.1; done; "
+            "while [ -e .sckpt/test/$SLURM_JOB_ID/batch/request ]; do sleep 0.1; done; sleep 0.3")
     assert saved(cluster, p.job, "waits") is None
     p.done()
     p.begin("until [ -e refused ]; do sleep 0.1; done")

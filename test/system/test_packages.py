@@ -12,6 +12,7 @@ from test_target import goes_to_n2, root
 
 NAMES = "sckpt slurm-wlm-sckpt-plugin"
 SCRIPT = f"""for i in $(seq {MANY}); do echo line $i; {PACE}; done
+until [ -e ~/quick ]; do sleep 0.1; done
 srun bash -c 'for i in $(seq 20); do echo step $i; sleep 0.1; done'
 echo ends $?
 """

@@ -3,7 +3,7 @@
 in a store directory that all users share."""
 import pytest
 
-from conftest import until
+from conftest import MANY, until
 
 SUBJECT = "/shared/subject"
 
@@ -16,7 +16,7 @@ def shared_store(cluster):
 
 
 def test_closed_to_others(cluster, shared_store):
-    script = cluster.script("job.sh", f"umask 0; exec {SUBJECT}/ender 10 exit 0\n")
+    script = cluster.script("job.sh", f"umask 0; exec {SUBJECT}/ender {MANY // 10} exit 0\n")
     job = cluster.submit(script, options="--requeue --checkpoint")
     job.wait_output("^line 20$")
     cluster.ctl(f"scontrol requeue {job.number}")
@@ -38,8 +38,8 @@ def test_closed_to_others(cluster, shared_store):
     other = cluster.submit(script, options="--requeue --checkpoint", user="user2")
     assert other.wait_end() == ["COMPLETED"]
     assert other.text().splitlines() == [f"line {i}" for i in range(1, 11)]
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
 
 
 @pytest.mark.parametrize("trap", [

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from conftest import COMMAND, sh, until
+from conftest import COMMAND, MANY, sh, until
 
 SUBJECT = "/shared/subject"
 
@@ -55,7 +55,7 @@ def test_conf_error_names_the_line(cluster):
     unprotected(cluster, "/etc/slurm/sckpt.conf line 3: ")
     cluster.conf("grantt=step\n")
     unprotected(cluster, "line 1: there is no setting 'grantt'; the nearest one is 'grant'")
-    assert cluster.ctl("sinfo -h -N -p low -o %T").stdout.split() == ["idle"] * 2
+    cluster.idle()
 
 
 def test_terminal(cluster):
@@ -134,7 +134,7 @@ def test_store_not_there_on_second_node(cluster):
     it goes on."""
     cluster.run("n1", "mkdir -p -m 1777 /var/tmp/ck", user="root")
     cluster.conf("dir=/var/tmp/ck/%u\n")
-    script = cluster.script("job.sh", f"exec {SUBJECT}/ender 10 exit 0\n")
+    script = cluster.script("job.sh", f"exec {SUBJECT}/ender {MANY // 10} exit 0\n")
     job = cluster.submit(script, options="--requeue --checkpoint -w n1")
     job.wait_output("^line 20$")
     job.vacate("n2")
@@ -143,13 +143,13 @@ def test_store_not_there_on_second_node(cluster):
          f"scontrol release {job.number}")
     cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n1")
     cluster.ctl(f"scontrol release {job.number}")
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
 
 
 def test_criu_older_than_the_one_that_dumped(cluster):
     """A job that may run elsewhere would be sent there (test_target)."""
-    script = cluster.script("job.sh", f"exec {SUBJECT}/ender 10 exit 0\n")
+    script = cluster.script("job.sh", f"exec {SUBJECT}/ender {MANY // 10} exit 0\n")
     job = cluster.submit(script, options="--requeue --checkpoint -w n1")
     job.wait_output("^line 20$")
     cluster.ctl(f"scontrol requeuehold {job.number}")
@@ -159,17 +159,19 @@ def test_criu_older_than_the_one_that_dumped(cluster):
     held(job, "generation 1: it was dumped by criu 4.", "has the older criu 4.0: install")
     cluster.conf("")
     cluster.ctl(f"scontrol release {job.number}")
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 101)]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
 
 
-# Its memory is another one from line 40 on, and does not compress.
-CHANGING = """import os, time
+# Its memory is another one when it is told so, and does not compress.
+CHANGING = """import os, sys, time
 memory = os.urandom(8 << 20)
-for i in range(1, 201):
+for i in range(1, int(sys.argv[1]) + 1):
     print('line', i, flush=True)
-    time.sleep(0.1)
-    if i == 40: memory = os.urandom(8 << 20)
+    os.path.exists('quick') or time.sleep(0.1)
+    if os.path.exists('change'):
+        memory = os.urandom(8 << 20)
+        os.rename('change', 'changed')
 """
 
 
@@ -180,13 +182,14 @@ def test_disk_full_in_mid_dump(cluster):
     with mounted(cluster, "n1", "mount -t tmpfs -o size=16m,mode=1777 none /shared/small"):
         cluster.conf("dir=/shared/small/%u\n")
         (cluster.home() / "changing.py").write_text(CHANGING)
-        script = cluster.script("job.sh", "exec python3 changing.py\n")
+        script = cluster.script("job.sh", f"exec python3 changing.py {MANY}\n")
         job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err")
         store = f"/shared/small/user1/test/{job.number}/batch"
         job.wait_output("^line 20$")
         cluster.ctl(f"scontrol requeue {job.number}")
         until("the restore", lambda: job.record()["restart_cnt"] == 1 and job.node)
-        job.wait_output("^line 60$")
+        cluster.run("n1", "touch change")
+        until("the change", (cluster.home() / "changed").exists)
         # Held, for the next run would empty the file.
         cluster.ctl(f"scontrol requeuehold {job.number}")
         err = cluster.home() / "err"
@@ -198,8 +201,8 @@ def test_disk_full_in_mid_dump(cluster):
         assert cluster.run("n1", f"{SUBJECT}/generation verify {store}").stdout == "1-0 whole\n"
         until("the requeue", lambda: job.state == ["PENDING"])
         cluster.ctl(f"scontrol release {job.number}")
-        assert job.wait_end() == ["COMPLETED"]
-        assert job.text().splitlines() == [f"line {i}" for i in range(1, 201)]
+        assert job.finish() == ["COMPLETED"]
+        assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
 
 
 def test_words(cluster):
@@ -320,7 +323,7 @@ def test_store_hangs(cluster):
     not start afresh while its work lies there."""
     cluster.run("n1", "mkdir -p -m 1777 /shared/ck", user="root")
     cluster.conf("dir=/shared/ck/%u\n")
-    script = cluster.script("job.sh", f"exec {SUBJECT}/ender 25 exit 0\n")
+    script = cluster.script("job.sh", f"exec {SUBJECT}/ender {MANY // 10} exit 0\n")
     job = cluster.submit(script, options="--requeue --checkpoint -w n1")
     job.wait_output("^line 20$")
     with hanging_store(cluster, "n2"):
@@ -337,5 +340,5 @@ def test_store_hangs(cluster):
     # It answers now, with an error: the job is held or goes on.
     held(job, f"scontrol release {job.number}")
     cluster.ctl(f"scontrol release {job.number}")
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 251)]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from cluster import SUITE
-from conftest import until
+from conftest import MANY, PACE, until
 
-LOOP = "for i in $(seq {}); do echo line $i; sleep 0.1; done\n"
+LOOP = f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n"
 SLURMS = 121
 OURS = 10
 
@@ -24,8 +24,8 @@ def usual_wait(cluster):
         yield
 
 
-def start(cluster, options="", count=400):
-    job = cluster.submit(cluster.script("job.sh", LOOP.format(count)),
+def start(cluster, options=""):
+    job = cluster.submit(cluster.script("job.sh", LOOP),
                          options=f"--requeue --checkpoint -e err {options}")
     job.wait_output("^line 10$")
     return job
@@ -58,7 +58,7 @@ def said(cluster):
 
 def test_starts_soon_on_the_same_node(cluster):
     """slurmd takes the new credential, though the revoked one is still remembered."""
-    job = start(cluster, "-w n1", 150)
+    job = start(cluster, "-w n1")
     for restarts in (1, 2):
         cluster.ctl(f"scontrol requeue {job.number}")
         assert 0 < begins(job) <= OURS
@@ -68,8 +68,8 @@ def test_starts_soon_on_the_same_node(cluster):
         assert job.record()["restart_cnt"] == restarts
         n = len(job.text())
         until("progress", lambda: len(job.text()) > n + 50)
-    assert job.wait_end() == ["COMPLETED"]
-    assert job.text().splitlines() == [f"line {i}" for i in range(1, 151)]
+    assert job.finish() == ["COMPLETED"]
+    assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
     assert "line" not in said(cluster) and "sooner" not in said(cluster)
     assert "reissued job credential for job %d" % job.number in cluster.log("n1")
 
@@ -143,7 +143,7 @@ def test_requeuehold(cluster):
 
 def test_task_with_the_number_of_its_array(cluster):
     """Only that task is meant, and only its record is looked at."""
-    script = cluster.script("job.sh", LOOP.format(400))
+    script = cluster.script("job.sh", LOOP)
     job = cluster.submit(script, options="--requeue --checkpoint -w n1 --array=1-2 -n1 "
                          "--mem=100 -o out%a -e err")
     outs = [cluster.home() / f"out{i}" for i in (1, 2)]

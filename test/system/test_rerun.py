@@ -271,10 +271,12 @@ def test_on_purpose_after_a_spurious_one(cluster):
 def test_steps_on_purpose(cluster):
     """What keep-after= has left of them is nothing to go on from."""
     cluster.conf("keep-after=1\n")
-    step = "bash -c 'echo start >>starts; for i in $(seq 60); do echo line $i; sleep 0.1; done'"
+    step = "bash -c 'echo start >>starts; for i in $(seq 60); do echo line $i; "
+    step += "[ $i != 30 ] || until [ -e go ]; do sleep 0.1; done; sleep 0.1; done'"
     job = cluster.submit(cluster.script("job.sh", f"srun {step}\n"), options="--requeue --checkpoint")
     job.wait_output("^line 8$")
     job.preempt()
+    go(cluster)
     end_of(job, 0, 1)
     assert starts(cluster) == 1 and job.generations("srun-1") == [1]
     cluster.ctl(f"scontrol requeue {job.number}")

@@ -123,7 +123,7 @@ def without_and_with(cluster, script):
     said = []
     for options in ("", "--checkpoint"):
         job = cluster.submit(script, options=f"--requeue {options}")
-        assert job.wait_end() == ["COMPLETED"], job.text()
+        assert job.wait_end(600) == ["COMPLETED"], job.text()
         said.append(program_lines(job.text()))
     return said
 
@@ -317,14 +317,15 @@ def test_step_that_is_not_protected(cluster):
 def test_step_that_does_not_end(cluster, options, begin):
     """It cannot be dumped and ignores SIGTERM, until it is killed: its script is saved
     all the same, and where it was."""
-    job = cluster.submit(cluster.script(
-        "job.sh",
-        f"srun {counter('one', 5)}\n"
-        f"srun {options} bash -c '{begin}trap \"\" TERM; echo two >>started; echo two; "
-        "[ \"$SLURM_RESTART_COUNT\" = 1 ] || exec sleep 600'\necho the end $?\n"),
-        options="--requeue --checkpoint")
-    job.wait_output("^two$")
-    job.preempt()
+    with cluster.kill_wait(30):
+        job = cluster.submit(cluster.script(
+            "job.sh",
+            f"srun {counter('one', 5)}\n"
+            f"srun {options} bash -c '{begin}trap \"\" TERM; echo two >>started; echo two; "
+            "[ \"$SLURM_RESTART_COUNT\" = 1 ] || exec sleep 600'\necho the end $?\n"),
+            options="--requeue --checkpoint")
+        job.wait_output("^two$")
+        job.preempt(seconds=120)
     assert job.wait_end() == ["COMPLETED"]
     refusal = f"sckpt: no checkpoint of step {job.number}.srun-2: "
     assert [l for l in program_lines(job.text()) if not l.startswith(refusal)] == lines("one", 5) + [
@@ -447,7 +448,8 @@ mkdir -p $i; echo $i >input
 touch $i/done
 done
 """
-SAYS_WHO = "bash -c 'w={}; echo $w >>~/started; for i in $(seq 60); do echo $w $i; sleep 0.1; done'"
+SAYS_WHO = "bash -c 'w={}; echo $w >>~/started; for i in $(seq 60); do echo $w $i; "
+SAYS_WHO += "[ $w$i != b30 ] || until [ -e ~/go ]; do sleep 0.1; done; sleep 0.1; done'"
 
 
 @pytest.mark.parametrize("call, goes_on", [
@@ -463,6 +465,7 @@ def test_calls_left_out(cluster, call, goes_on):
     job = cluster.submit(cluster.script("job.sh", LEAVES_OUT.format(call)), options="--requeue --checkpoint -e err")
     until("the second", lambda: (home / "b/out").exists() and "b 8\n" in (home / "b/out").read_text())
     job.preempt()
+    (home / "go").touch()
     assert job.wait_end() == ["COMPLETED"]
     for i in "abc":
         assert program_lines((home / i / "out").read_text()) == lines(i, 60)

@@ -102,22 +102,17 @@ def test_salloc(cluster):
 def test_interactive_step(cluster):
     """salloc's shell on the node is on a terminal: it runs, not protected, and
     what is started in it is protected."""
-    conf = cluster.etc / "slurm.conf"
-    before = conf.read_text()
-    try:
-        conf.write_text(before + "LaunchParameters=use_interactive_step\n")
-        cluster.ctl("scontrol reconfigure", user="root")
+    look = "grep CapAmb /proc/self/status"
+    with cluster.slurm_conf(lambda text: text + "LaunchParameters=use_interactive_step\n"):
         cluster.idle()
+        # The end of what is typed is the terminal's.
         out = cluster.run(
-            "ctl", "(sleep 3; echo 'grep CapAmb /proc/self/status'; sleep 1; "
-            "echo 'srun grep CapAmb /proc/self/status'; sleep 4; echo exit) | "
+            "ctl", f"(echo '{look}; srun {look} </dev/null; touch over; exit'; "
+            "until [ -e over ]; do sleep 0.1; done) | "
             "SHELL=/bin/bash script -qec 'salloc -w n1 --checkpoint' /dev/null").stdout
-        assert "this step is not protected: it runs on a terminal" in out
-        got = [l.strip() for l in out.splitlines() if l.startswith("CapAmb")]
-        assert got == [HAS_NOT, HAS], out
-    finally:
-        conf.write_text(before)
-        cluster.ctl("scontrol reconfigure", user="root")
+    assert "this step is not protected: it runs on a terminal" in out
+    got = [l.strip() for l in out.splitlines() if l.startswith("CapAmb")]
+    assert got == [HAS_NOT, HAS], out
 
 
 @pytest.mark.parametrize("how", ["", "--checkpoint"])

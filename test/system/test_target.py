@@ -16,7 +16,7 @@ OTHER = ("import re, sys; d = open(sys.argv[1], 'rb').read(); "
 # Both say MANY lines, and are quick once there is that file (PACE).
 PROGRAM = """import ctypes, os, time
 ctypes.CDLL("{library}")
-for i in range(1, 301):
+for i in range(1, {many} + 1):
     print("line", i, flush=True)
     os.path.exists("quick") or time.sleep(float(os.environ["TEST_PACE"]))
 """
@@ -27,7 +27,7 @@ def root(cluster, node, command):
 
 
 def begin(cluster, library, options="-w n1"):
-    (cluster.home() / "program.py").write_text(PROGRAM.format(library=library))
+    (cluster.home() / "program.py").write_text(PROGRAM.format(library=library, many=MANY))
     job = cluster.submit(cluster.script("job.sh", "exec python3 program.py\n"),
                          options=f"--requeue --checkpoint -e err {options}")
     job.wait_output("^line 10$")
@@ -144,7 +144,7 @@ if what.startswith("memory"):
 if what == "threads":
     for _ in range(40):
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
-for i in range(1, 301):
+for i in range(1, {many} + 1):
     print("line", i, flush=True)
     os.path.exists("/home/user1/quick") or time.sleep(float(os.environ["TEST_PACE"]))
 """
@@ -166,7 +166,7 @@ def lacks(cluster, request):
         join(cluster, "groupadd -g 2001 project; usermod -aG project user1")
     if request.param == "mount":
         root(cluster, "n2", EVERYWHERE)
-    (cluster.home() / "program.py").write_text(USER.format(what=request.param))
+    (cluster.home() / "program.py").write_text(USER.format(what=request.param, many=MANY))
     yield request.param, spoil, mend, options, text
     if request.param == "groups":
         return join(cluster, "groupdel project")

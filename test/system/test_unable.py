@@ -3,11 +3,11 @@
 lost by starting at the top: the job goes elsewhere, or is held."""
 import pytest
 
-from conftest import until
+from conftest import MANY, PACE, until
 from test_target import goes_to_n2, held, root
 
-LINES = "for i in $(seq 100); do echo line $i; sleep 0.1; done\n"
-WHOLE = [f"line {i}" for i in range(1, 101)]
+LINES = f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n"
+WHOLE = [f"line {i}" for i in range(1, MANY + 1)]
 CRIU = "/usr/sbin/criu"
 CONF = "/etc/slurm/sckpt.conf"
 BREAK = {
@@ -47,7 +47,7 @@ def test_held(cluster, unable):
     root(cluster, "n2", mend)
     cluster.ctl(f"scontrol release {job.number}; "
                 f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
-    assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
+    assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert job.text().splitlines() == WHOLE
 
 
@@ -63,7 +63,7 @@ def test_goes_elsewhere(cluster, unable):
     said = (cluster.home() / "err").read_text()
     assert f"step {job.number}.batch cannot go on on n2: " in said and text in said
     intruder.cancel()
-    assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n1"
+    assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n1"
     assert job.text().splitlines() == WHOLE
 
 
@@ -98,5 +98,5 @@ def test_step_of_several_tasks(cluster, unable):
     root(cluster, "n2", mend)
     cluster.ctl(f"scontrol release {job.number}; "
                 f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
-    assert job.wait_end() == ["COMPLETED"] and job.record()["nodes"] == "n2"
+    assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert [said(t).splitlines() for t in (0, 1)] == [WHOLE, WHOLE]

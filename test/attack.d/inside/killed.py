@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""killed.py FILE UID, as the user, until FILE is there: of each restore by the broker's criu one
+"""killed.py FILE UID, as that user, until FILE is there: of each restore by the broker's criu one
 process, not its first one, is killed when it has its program's threads again, or up to 5 ms
 later: before criu attaches to it, or while. A line for each."""
 import itertools
@@ -35,4 +35,4 @@ def look(pid):
     print(f"killed {inside[-1]} after {wait} ms", flush=True)
 
 
-watching.until(sys.argv[1], look)
+watching.until(sys.argv[1], look, int(sys.argv[2]))
