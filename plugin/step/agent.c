@@ -49,7 +49,7 @@ struct agent {
 	struct presence presence; /* of the one that the first node waits for */
 	bool refused; /* no dump, and the program was told to end */
 	bool told; /* the program got a signal that may have ended it */
-	bool asked; /* which was one that asks for the end */
+	int64_t asked; /* when it got one that asks for its end, ns; 0 never */
 	char refusal[640]; /* the last in the step's log */
 };
 
@@ -367,11 +367,19 @@ static void start(struct agent *a, char *argv[], const sigset_t *mask)
 	}
 }
 
+/* Who does not end within that for a signal that asks for it has gone on with its work. */
+#define TIDY_NS (INT64_C(600) * 1000000000)
+
+static bool was_asked(const struct agent *a)
+{
+	return a->asked && clock_ns(CLOCK_MONOTONIC) - a->asked < TIDY_NS;
+}
+
 /* The program did what it was there for. One that is told to end, and does with 0, has
  * tidied up: whether there is more to be done is not known. */
 static bool is_done(const struct agent *a, int status)
 {
-	return status == 0 && !a->asked && !memory_ran_out();
+	return status == 0 && !was_asked(a) && !memory_ran_out();
 }
 
 /* A program that is done needs no checkpoint any more. One that failed may
@@ -387,7 +395,7 @@ static void clear_store(struct agent *a, int status, bool done)
 	if (is_call_step(a->step.spec.step)) {
 		/* One that was told to end with its job goes on in the next. */
 		const struct status s = {
-			.kind = a->refused && (status || a->asked) ? STATUS_STOPPED :
+			.kind = a->refused && (status || was_asked(a)) ? STATUS_STOPPED :
 								     STATUS_ENDED,
 			.ended = status,
 			.text = { a->told ? 't' : '\0' }
@@ -872,8 +880,9 @@ static void obey(struct agent *a)
 		break;
 	case CONTROL_SIGNAL:
 		a->told |= msg.value != SIGCONT && msg.value != SIGURG;
-		a->asked |= msg.value == SIGTERM || msg.value == SIGINT ||
-			    msg.value == SIGHUP || msg.value == SIGQUIT;
+		if (msg.value == SIGTERM || msg.value == SIGINT ||
+		    msg.value == SIGHUP || msg.value == SIGQUIT)
+			a->asked = clock_ns(CLOCK_MONOTONIC);
 		a->refused |= msg.done;
 		tasks_signal(&a->tasks, msg.task, msg.value);
 		break;
