@@ -234,17 +234,22 @@ class Cluster:
         finally:
             self.run("ctl", f"kill -CONT {pid}", user="root")
 
+    def put(self, name, text):
+        """A file of /etc/slurm. Who reads it meanwhile reads the old one or the new one."""
+        new = self.etc / f".{name}.new"
+        new.write_text(text)
+        new.replace(self.etc / name)
+
     @contextlib.contextmanager
     def slurm_conf(self, change):
         """With what that function makes of it."""
-        conf = self.etc / "slurm.conf"
-        before = conf.read_text()
+        before = (self.etc / "slurm.conf").read_text()
         try:
-            conf.write_text(change(before))
+            self.put("slurm.conf", change(before))
             sh(COMMAND, "reconfigure")
             yield
         finally:
-            conf.write_text(before)
+            self.put("slurm.conf", before)
             sh(COMMAND, "reconfigure")
 
     def kill_wait(self, seconds):
@@ -306,4 +311,4 @@ class Cluster:
         return users + found.splitlines()
 
     def conf(self, text):
-        (self.etc / "sckpt.conf").write_text(text)
+        self.put("sckpt.conf", text)
