@@ -242,7 +242,8 @@ class Cluster:
 
     @contextlib.contextmanager
     def slurm_conf(self, change):
-        """With what that function makes of it."""
+        """With what that function makes of it. No job may begin a step at the begin or the end of
+        this: while slurmctld starts itself again a srun gets no answer, and asks again after two minutes."""
         before = (self.etc / "slurm.conf").read_text()
         try:
             self.put("slurm.conf", change(before))

@@ -55,8 +55,8 @@ def test_full_work_directory(cluster):
         job.wait_output("ready")
         cluster.ctl(f"scontrol requeue {job.number}")
         until("the dump", job.generations, 90)
-    (cluster.home() / "go").touch()
-    assert job.wait_end() == ["COMPLETED"]
+        (cluster.home() / "go").touch()
+        assert job.wait_end() == ["COMPLETED"]
     assert job.text().splitlines() == ["ready", "done"]
 
 

@@ -73,7 +73,7 @@ def test_step_takes_longer_than_its_script_waits(cluster):
             until("the script's checkpoint", lambda: job.generations() == [1])
             assert job.generations("srun-1") == []
             until("the step's", lambda: job.generations("srun-1") == [1])
-    assert job.finish() == ["COMPLETED"]
+        assert job.finish() == ["COMPLETED"]
     assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)] + ["the end 0"]
     assert (cluster.home() / "started").read_text() == "begun\n"
 

@@ -139,7 +139,7 @@ def test_first_node_begins_late(cluster):
         (cluster.home() / "stopped").touch()
         until("the step to be over", lambda: job.node is None and "COMPLETING" not in job.state)
         assert parts(job, "0") == [{(1, 0)}] * 2
-    assert job.finish() == ["COMPLETED"]
+        assert job.finish() == ["COMPLETED"]
     for rank in range(4):
         assert lines(job.text(), rank) == [f"{rank} line {i}" for i in range(1, MANY + 1)]
 

@@ -326,7 +326,7 @@ def test_step_that_does_not_end(cluster, options, begin):
             options="--requeue --checkpoint")
         job.wait_output("^two$")
         job.preempt(seconds=120)
-    assert job.wait_end() == ["COMPLETED"]
+        assert job.wait_end() == ["COMPLETED"]
     refusal = f"sckpt: no checkpoint of step {job.number}.srun-2: "
     assert [l for l in program_lines(job.text()) if not l.startswith(refusal)] == lines("one", 5) + [
         "two", "sckpt: there is no checkpoint of srun-2: it starts afresh", "two", "the end 0"]

@@ -127,7 +127,7 @@ def test_slurmctld_down(cluster):
                 until("the dump", lambda: job.generations() == [1])
         assert job.manifest()["reason"] == "a stop, with slurmctld not answering why"
         until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
-    ends_right(cluster, job)
+        ends_right(cluster, job)
 
 
 def test_heterogeneous(cluster):
