@@ -158,14 +158,15 @@ def test_run_that_was_thought_dead(cluster):
 @pytest.mark.skipif(not V2, reason="Slurm limits no memory where the node cannot give it the controller")
 def test_killed_for_its_memory(cluster):
     """Its script ends well all the same. The job is OUT_OF_MEMORY to Slurm."""
-    job = cluster.submit(cluster.script(
-        "job.sh", "echo up; until [ -e go ]; do sleep 0.1; done\n"
-        "head -c 300M /dev/zero | tail -c 300M | wc -c\nexit 0\n"),
-        options="--requeue --checkpoint --mem=150")
-    job.wait_output("^up$")
-    cluster.ctl(f"sckpt create {job.number}")
-    (cluster.home() / "go").touch()
-    assert job.wait_end() == ["OUT_OF_MEMORY"]
+    with cluster.slurm_conf(lambda text: text.replace("=CR_Core", "=CR_Core_Memory")):
+        job = cluster.submit(cluster.script(
+            "job.sh", "echo up; until [ -e go ]; do sleep 0.1; done\n"
+            "head -c 300M /dev/zero | tail -c 300M | wc -c\nexit 0\n"),
+            options="--requeue --checkpoint --mem=150")
+        job.wait_output("^up$")
+        cluster.ctl(f"sckpt create {job.number}")
+        (cluster.home() / "go").touch()
+        assert job.wait_end() == ["OUT_OF_MEMORY"]
     assert job.generations() == [1]
 
 
