@@ -195,6 +195,8 @@ void generation_name(struct generation g, char name[GENERATION_NAME_MAX + 1]);
  * Returns how many. */
 int store_generations(const struct store *store, struct generation **list,
 		      struct err *e);
+/* Has the step any? 1; 0; -1: that cannot be told. */
+int step_is_saved(const struct spec *step, struct err *e);
 /* The same of this directory alone: parts of sets that are not complete, too. */
 int store_published(const struct store *store, struct generation **list,
 		    struct err *e);

@@ -142,7 +142,7 @@ bool statement_name_good(const char *name);
 /* A core-*.img: -1 when its process would have more capabilities than ALLOWED_CAPS. Pure. */
 int creds_look(const uint8_t *image, size_t size, struct err *e);
 
-/* rseq.c: numbers in an image; malloc'ed, the caller's, also with -1: it is not understood, or there is
+/* numbers.c: numbers in an image; malloc'ed, the caller's, also with -1: it is not understood, or there is
  * no memory. */
 struct numbers {
 	uint64_t *list;
@@ -151,7 +151,8 @@ struct numbers {
 int numbers_add(struct numbers *n, uint64_t value);
 /* The numbers of that field of a message, in a row or not. */
 int numbers_take(struct pb m, uint32_t field, struct numbers *n);
-/* core-*.img: addresses of a thread's areas for rseq(2). */
+
+/* rseq.c; they add to numbers. core-*.img: addresses of a thread's areas for rseq(2). */
 int rseq_areas(const uint8_t *core, size_t size, struct numbers *areas);
 /* pstree.img: the threads of a process, which core-*.img are of. */
 int rseq_threads(const uint8_t *pstree, size_t size, uint32_t pid, struct numbers *tids);

@@ -4,6 +4,7 @@
  * the user can write to meanwhile (parasite.c, dump_creds), and not from the kernel: it may be lied to,
  * and what it then wrote is sealed. At a restore it would leave a program what is named there of its own.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "broker.h"
@@ -13,42 +14,22 @@
 /* images/core.proto, creds.proto: numbers of fields */
 enum { CORE_THREAD = 5, THREAD_CREDS = 10, CREDS_INH = 9, CREDS_PRM, CREDS_EFF, CREDS_AMB = 19 };
 
-/* One word of 32 bits of a set, in turn. */
-static bool word_good(unsigned *words, uint64_t word)
+/* A set is two words of 32 bits, the lower one first. */
+static bool set_good(struct pb m, uint32_t field)
 {
-	unsigned shift = (*words)++ * 32;
+	struct numbers words = { .count = 0 };
+	bool good = numbers_take(m, field, &words) == 0 && words.count <= 2;
 
-	return shift < 64 && !(word >> 32) && !((word << shift) & ~ALLOWED_CAPS);
+	for (size_t i = 0; good && i < words.count; i++)
+		good = !(words.list[i] >> 32) && !((words.list[i] << (i * 32)) & ~ALLOWED_CAPS);
+	free(words.list);
+	return good;
 }
 
 static bool creds_good(struct pb m)
 {
-	unsigned words[CREDS_AMB + 1] = { 0 };
-	struct pb_field f;
-	uint64_t word;
-	int rc;
-
-	while ((rc = pb_next(&m, &f)) > 0) {
-		struct pb set;
-
-		if (f.number != CREDS_INH && f.number != CREDS_PRM && f.number != CREDS_EFF &&
-		    f.number != CREDS_AMB)
-			continue;
-		if (f.wire == PB_VARINT) {
-			if (!word_good(&words[f.number], f.value))
-				return false;
-			continue;
-		}
-		if (f.wire != PB_BYTES)
-			return false;
-		set = pb_of(f.data, (size_t)f.value);
-		while ((rc = pb_number(&set, &word)) > 0)
-			if (!word_good(&words[f.number], word))
-				return false;
-		if (rc < 0)
-			return false;
-	}
-	return rc == 0;
+	return set_good(m, CREDS_INH) && set_good(m, CREDS_PRM) && set_good(m, CREDS_EFF) &&
+	       set_good(m, CREDS_AMB);
 }
 
 /* The messages of that number in another one. */

@@ -15,17 +15,6 @@
 /* images/core.proto, rseq.proto, pstree.proto: numbers of fields */
 enum { CORE_THREAD = 5, THREAD_RSEQ = 15, RSEQ_POINTER = 1, PSTREE_PID = 1, PSTREE_PARENT = 2, PSTREE_THREADS = 5 };
 
-int numbers_add(struct numbers *n, uint64_t value)
-{
-	uint64_t *more = realloc(n->list, (n->count + 1) * sizeof(*more));
-
-	if (!more)
-		return -1;
-	n->list = more;
-	more[n->count++] = value;
-	return 0;
-}
-
 /* Whatever criu makes of a field that is there twice, it is one of these. */
 static int find_all(struct pb m, const uint32_t *path, size_t depth, struct numbers *found)
 {
@@ -55,31 +44,6 @@ int rseq_areas(const uint8_t *core, size_t size, struct numbers *areas)
 	while ((rc = pb_message(&entries, &entry)) > 0)
 		if (find_all(entry, path, 3, areas) < 0)
 			return -1;
-	return rc;
-}
-
-int numbers_take(struct pb m, uint32_t field, struct numbers *n)
-{
-	struct pb_field f;
-	uint64_t value;
-	int rc;
-
-	while ((rc = pb_next(&m, &f)) > 0) {
-		struct pb packed;
-
-		if (f.number != field)
-			continue;
-		if (f.wire == PB_VARINT && numbers_add(n, f.value) == 0)
-			continue;
-		if (f.wire != PB_BYTES)
-			return -1;
-		packed = pb_of(f.data, (size_t)f.value);
-		while ((rc = pb_number(&packed, &value)) > 0)
-			if (numbers_add(n, value) < 0)
-				return -1;
-		if (rc < 0)
-			return -1;
-	}
 	return rc;
 }
 

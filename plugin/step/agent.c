@@ -452,8 +452,9 @@ static void say_over(struct agent *a, int status)
 
 static void __attribute__((noreturn)) ended(struct agent *a, int status)
 {
-	bool done = is_done(a, status ? status : a->linger_status), other;
-	struct control keep = { .value = ENDING_FORGET };
+	int whole = status ? status : a->linger_status;
+	bool done = is_done(a, whole), other;
+	struct control keep;
 	struct err e = { "" };
 
 	if (a->step.spec.part && !a->lingers)
@@ -477,7 +478,7 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 		store_superseded(&a->step.store, a->step.spec.restart, NULL, NULL);
 	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
 		if (!other)
-			clear_store(a, status ? status : a->linger_status, done);
+			clear_store(a, whole, done);
 		tell(a, CONTROL_ENDED, status, "");
 		_exit(0);
 	}

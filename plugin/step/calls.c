@@ -253,18 +253,12 @@ static void forget(const struct calls *c, int number)
 	store_forget(&spec, NULL);
 }
 
+/* Or may have. */
 static bool has_saved(const struct calls *c, int number)
 {
-	cleanup_free struct generation *list = NULL;
 	struct spec spec = call_spec(c, number);
-	struct store store;
-	int count = 0;
 
-	if (store_open(&spec, false, &store, NULL) == 0) {
-		count = store_generations(&store, &list, NULL);
-		store_close(&store);
-	}
-	return count != 0;
+	return step_is_saved(&spec, NULL) != 0;
 }
 
 /* Its agent says so, and that nobody had told the program to end. */

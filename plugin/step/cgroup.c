@@ -45,13 +45,20 @@ bool cgroup_up(char *dir)
 	return true;
 }
 
-bool cgroup_number(const char *dir, const char *name, uint64_t *value)
+char *cgroup_text(const char *dir, const char *name)
 {
-	cleanup_free char *text = NULL;
-	char path[CGROUP_PATH_MAX + 64], *end;
+	char path[CGROUP_PATH_MAX + 64], *text;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	if (file_read(AT_FDCWD, path, 64, &text, NULL) < 0)
+	return file_read(AT_FDCWD, path, 65536, &text, NULL) < 0 ? NULL : text;
+}
+
+bool cgroup_number(const char *dir, const char *name, uint64_t *value)
+{
+	cleanup_free char *text = cgroup_text(dir, name);
+	char *end;
+
+	if (!text)
 		return false;
 	*value = strtoull(text, &end, 10); /* "max" is no number */
 	return end != text;

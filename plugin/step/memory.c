@@ -60,18 +60,14 @@ uint64_t memory_left(void)
 bool memory_ran_out(void)
 {
 	cleanup_free char *text = NULL;
-	char dir[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX + 64];
+	char dir[CGROUP_PATH_MAX];
 
 	/* A group that is not Slurm's own of the step counts what others had. */
 	if (!cgroup_find("memory", dir) || !strstr(dir, "/step_"))
 		return false;
-	snprintf(path, sizeof(path), "%s/memory.events", dir);
-	if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0) {
-		snprintf(path, sizeof(path), "%s/memory.oom_control", dir);
-		if (file_read(AT_FDCWD, path, 4096, &text, NULL) < 0)
-			return false;
-	}
-	return cgroup_stat(text, "oom_kill") > 0;
+	if (!(text = cgroup_text(dir, "memory.events")))
+		text = cgroup_text(dir, "memory.oom_control"); /* version 1 */
+	return text && cgroup_stat(text, "oom_kill") > 0;
 }
 
 uint64_t memory_limit(void)
@@ -108,14 +104,13 @@ static void of_step(char *dir)
 
 uint64_t memory_of_step(void)
 {
-	char dir[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX + 64];
 	cleanup_free char *text = NULL;
+	char dir[CGROUP_PATH_MAX];
 
 	if (!cgroup_find("memory", dir))
 		return 0;
 	of_step(dir);
-	snprintf(path, sizeof(path), "%s/memory.stat", dir);
-	if (file_read(AT_FDCWD, path, 65536, &text, NULL) < 0)
+	if (!(text = cgroup_text(dir, "memory.stat")))
 		return 0;
 	/* Version 2 has no total_…: its numbers are those of all groups below. */
 	return strstr(text, "total_rss ") ?

@@ -442,20 +442,6 @@ void lost(struct supervisor *s, const struct control *msg)
 	}
 }
 
-/* 1, 0, -1. */
-static int has_generations(const struct spec *spec, struct err *e)
-{
-	cleanup_free struct generation *list = NULL;
-	struct store store;
-	int rc = store_open(spec, false, &store, e);
-
-	if (rc)
-		return rc < 0 ? -1 : 0;
-	rc = store_generations(&store, &list, e);
-	store_close(&store);
-	return rc < 0 ? -1 : rc > 0;
-}
-
 /* Of a script there may be its end, or only what its steps have left, which it goes on from
  * at its top. */
 static int script_is_saved(const struct spec *script, struct err *e)
@@ -470,7 +456,7 @@ static int script_is_saved(const struct spec *script, struct err *e)
 	count = store_steps(script, CALL_STEP, &numbers, e);
 	for (int i = 0; rc == 0 && i < count; i++) {
 		snprintf(spec.step, sizeof(spec.step), CALL_STEP "%d", numbers[i]);
-		rc = has_generations(&spec, e);
+		rc = step_is_saved(&spec, e);
 	}
 	return count < 0 ? -1 : rc;
 }
@@ -486,7 +472,7 @@ static int work_is_saved(struct supervisor *s, struct err *e)
 		return 1;
 	}
 	if (*s->spec.base) {
-		rc = has_generations(&s->spec, e);
+		rc = step_is_saved(&s->spec, e);
 		if (rc == 0 && !strcmp(s->spec.step, "batch"))
 			rc = script_is_saved(&s->spec, e);
 		if (rc < 0)

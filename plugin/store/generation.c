@@ -117,6 +117,19 @@ int store_generations(const struct store *store, struct generation **list,
 	return count;
 }
 
+int step_is_saved(const struct spec *step, struct err *e)
+{
+	cleanup_free struct generation *list = NULL;
+	struct store store;
+	int rc = store_open(step, false, &store, e);
+
+	if (rc)
+		return rc < 0 ? -1 : 0;
+	rc = store_generations(&store, &list, e);
+	store_close(&store);
+	return rc < 0 ? -1 : rc > 0;
+}
+
 /* ---- the next one ------------------------------------------------------------- */
 
 struct next {

@@ -162,6 +162,12 @@ class Job:
         until("the requeue", lambda: self.state == ["PENDING"])
         self.cluster.ctl(f"scontrol update job {self.number} ReqNodeList={node}")
 
+    def release(self, update=""):
+        """From its hold, and changed so; it need not wait for its credential's end."""
+        change = f"scontrol update job {self.number}"
+        self.cluster.ctl((f"{change} {update}; " if update else "") + f"scontrol release {self.number}; "
+                         f"{change} StartTime=now+2 || true", user="root")
+
     def cancel(self, *args):
         self.cluster.ctl(f"scancel {' '.join(args)} {self.number}", user=self.user)
 

@@ -26,6 +26,12 @@ def said(cluster, *words, **kw):
     return json.loads(sckpt(cluster, *words, "--json", **kw).stdout)
 
 
+def restarted(cluster, name):
+    """The new job."""
+    text = sckpt(cluster, "restart", name).stdout
+    return Job(cluster, int(re.search(r"Submitted batch job (\d+)", text)[1]), "user1", cluster.home())
+
+
 def start(cluster, lines=3000, options="", user="user1"):
     script = cluster.script("job.sh", f"exec {SUBJECT}/loop.sh {lines} appended ids\n",
                             user=user)
@@ -395,16 +401,14 @@ def test_restart(cluster):
                  "--cpus-per-task=1", "--requeue"):
         assert word in argv, argv
     assert shlex.split(sckpt(cluster, "restart", old.number, "--print").stdout) == argv
-    number = int(re.search(r"Submitted batch job (\d+)", sckpt(
-        cluster, "restart", name).stdout)[1])
-    new = Job(cluster, number, "user1", cluster.home())
+    new = restarted(cluster, name)
     new.wait_output("^line 20$")
-    (entry,) = [x for x in said(cluster, "list") if x["job"] == number]
+    (entry,) = [x for x in said(cluster, "list") if x["job"] == new.number]
     assert entry["generation"] == 1
     # It is a job like any other: it is preempted, and goes on with its own.
-    sckpt(cluster, "verify", number)
+    sckpt(cluster, "verify", new.number)
     sckpt(cluster, "remove", old.number, "--force")
-    sckpt(cluster, "vacate", number)
+    sckpt(cluster, "vacate", new.number)
     assert new.finish() == ["COMPLETED"]
     lines = new.text().splitlines()
     assert lines == [f"line {i}" for i in range(1, MANY + 1)] + ["second a b 1001", "third"]
@@ -425,8 +429,7 @@ def test_restart_array_task(cluster, array):
     sckpt(cluster, "create", f"{old.number}_{task}")
     old.cancel()
     until("the array's end", lambda: not cluster.ctl(f"squeue -h -j {old.number}").stdout)
-    new = Job(cluster, int(re.search(r"Submitted batch job (\d+)", sckpt(
-        cluster, "restart", f"{old.number}_{task}").stdout)[1]), "user1", cluster.home())
+    new = restarted(cluster, f"{old.number}_{task}")
     new.wait_running()
     assert list(tasks(cluster, new)) == [task]
     out = cluster.home() / f"slurm-{new.number}_{task}.out"

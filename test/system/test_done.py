@@ -3,6 +3,7 @@
 import pytest
 
 from conftest import MANY, PACE, V2, until
+from test_command import restarted
 from test_rerun import grace
 from test_script import counter, lines, program_lines
 from test_target import root
@@ -14,13 +15,9 @@ WHOLE = [f"line {i}" for i in range(1, MANY + 1)]
 WATCH = ("[ ! -e watch ] || [ -e watched ] || "
          "/usr/bin/python3 -c \"import ctypes, pathlib, time; l = ctypes.CDLL(None); "
          "l.inotify_add_watch(l.inotify_init(), b'.', 2); pathlib.Path('watched').touch(); time.sleep(600)\" &\n")
+TIDY_WATCHED = TIDY.replace("; done", f"\n{WATCH}done")
 # Not to be dumped at all.
 SOCKET = "exec 3<>/dev/tcp/ctl/6817\n"
-
-
-def in_the_way(cluster):
-    (cluster.home() / "watch").touch()
-    until("what is in the way", (cluster.home() / "watched").exists)
 
 
 def job_lines(text):
@@ -28,9 +25,20 @@ def job_lines(text):
 
 
 def step(cluster, program):
-    """As a step's."""
+    """As a step's, of a script that says when it has gone on past it."""
     cluster.script("step.sh", program + "\n")
-    return "srun bash step.sh"
+    return "srun bash step.sh\necho the end\n"
+
+
+def saved_once(cluster, script):
+    """Its job; there is a checkpoint of it, and what is in the way of another one."""
+    job = cluster.submit(cluster.script("job.sh", script),
+                         options="--requeue --checkpoint --open-mode=append -e err")
+    job.wait_output("^line 10$")
+    cluster.ctl(f"sckpt create {job.number}")
+    (cluster.home() / "watch").touch()
+    until("what is in the way", (cluster.home() / "watched").exists)
+    return job
 
 
 def test_tidy_and_cancelled(cluster):
@@ -42,19 +50,14 @@ def test_tidy_and_cancelled(cluster):
     assert "told\n" in (cluster.home() / "err").read_text()
     assert job.generations() == [1]
     (cluster.home() / "quick").touch()
-    number = int(cluster.ctl(f"sckpt restart {job.number}").stdout.split()[-1])
-    until("the end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout)
-    assert job_lines((cluster.home() / f"slurm-{number}.out").read_text()) == WHOLE
+    new = restarted(cluster, job.number)
+    assert new.wait_end() == ["COMPLETED"]
+    assert job_lines(new.text()) == WHOLE
 
 
 def test_tidy_and_refused(cluster):
     """Nor is one that could not be saved at the stop: it goes on from what was saved before."""
-    job = cluster.submit(
-        cluster.script("job.sh", TIDY.replace("; done", f"\n{WATCH}done")),
-        options="--requeue --checkpoint --open-mode=append -e err")
-    job.wait_output("^line 10$")
-    cluster.ctl(f"sckpt create {job.number}")
-    in_the_way(cluster)
+    job = saved_once(cluster, TIDY_WATCHED)
     cluster.ctl(f"scontrol requeue {job.number}")
     err = cluster.home() / "err"
     until("the restore", lambda: "restored from" in err.read_text())
@@ -68,12 +71,7 @@ def test_tidy_and_refused(cluster):
 
 def test_tidy_step_and_refused(cluster):
     """The same of a script's step: the script does not go on past it."""
-    job = cluster.submit(
-        cluster.script("job.sh", step(cluster, TIDY.replace("; done", f"\n{WATCH}done")) + "\necho the end\n"),
-        options="--requeue --checkpoint --open-mode=append -e err")
-    job.wait_output("^line 10$")
-    cluster.ctl(f"sckpt create {job.number}")
-    in_the_way(cluster)
+    job = saved_once(cluster, step(cluster, TIDY_WATCHED))
     cluster.ctl(f"scontrol requeue {job.number}")
     until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
     until("its step", (job.store("srun-1") / "ran.1").exists)
@@ -84,12 +82,7 @@ def test_tidy_step_and_refused(cluster):
 def test_tidy_step_in_the_grace_time(cluster):
     """Steps alone are told at its begin; its script is saved at its end, where it was."""
     with grace(cluster, 8):
-        job = cluster.submit(
-            cluster.script("job.sh", step(cluster, TIDY.replace("; done", f"\n{WATCH}done")) + "\necho the end\n"),
-            options="--requeue --checkpoint --open-mode=append -e err")
-        job.wait_output("^line 10$")
-        cluster.ctl(f"sckpt create {job.number}")
-        in_the_way(cluster)
+        job = saved_once(cluster, step(cluster, TIDY_WATCHED))
         job.preempt()
     assert "the end" not in job.text()
     assert job.finish() == ["COMPLETED"]
@@ -198,8 +191,8 @@ def test_restarted_and_requeue_exit(cluster):
     assert job.wait_end() == ["CANCELLED"]
     with cluster.slurm_conf(lambda text: text + "RequeueExit=200\n"):
         (cluster.home() / "go").touch()
-        number = int(cluster.ctl(f"sckpt restart {job.number}").stdout.split()[-1])
-        until("the end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout)
+        new = restarted(cluster, job.number)
+        until("the end", lambda: not cluster.ctl(f"squeue -h -j {new.number}").stdout)
     assert (cluster.home() / "top").read_text() == "0\n1\n2\n"
 
 
@@ -220,8 +213,7 @@ def test_node_without_criu(cluster, program):
                     f'"length": [-1, -1, -1]}}\' >ended/{job.number}.batch.json')
     root(cluster, "n2", "mv /usr/sbin/criu /usr/sbin/criu.away")
     try:
-        cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n2; scontrol release {job.number}; "
-                    f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
+        job.release("ReqNodeList=n2")
         until("it to be held again", lambda: job.record()["restart_cnt"] == 2 and job.record()["hold"])
     finally:
         root(cluster, "n2", "mv /usr/sbin/criu.away /usr/sbin/criu")

@@ -6,6 +6,7 @@ import re
 import subprocess
 
 from conftest import COMMAND, MANY, PACE, until
+from test_command import restarted
 
 LOOP = ("trap 'echo told >&2' TERM\n"
         f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n")
@@ -35,10 +36,9 @@ def test_batch(cluster):
             f"and sckpt restart {job.number} goes on from there in a new job") in said
     assert "told" not in said
     quick(cluster)
-    number = int(cluster.ctl(f"sckpt restart {job.number}").stdout.split()[-1])
-    until("the end", lambda: not cluster.ctl(f"squeue -h -j {number}").stdout)
-    out = (cluster.home() / f"slurm-{number}.out").read_text()
-    assert [l for l in out.splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, MANY + 1)]
+    new = restarted(cluster, job.number)
+    assert new.wait_end() == ["COMPLETED"]
+    assert [l for l in new.text().splitlines() if l.startswith("line")] == [f"line {i}" for i in range(1, MANY + 1)]
 
 
 def test_step_of_a_script(cluster):

@@ -7,8 +7,8 @@ import shlex
 import subprocess
 import time
 
-from conftest import COMMAND, MANY, PACE, Job, until
-from test_command import FAILED, NOT_FOUND, said, sckpt, start
+from conftest import COMMAND, MANY, PACE, until
+from test_command import FAILED, NOT_FOUND, restarted, said, sckpt, start
 
 
 LINES = 10 * MANY  # more than it comes to before the node is given up
@@ -63,11 +63,6 @@ def ended_job(cluster):
 def pruned(cluster, *words, node="ctl"):
     """What nothing was done with for 4 s."""
     return said(cluster, "prune", "--older-than", "4s", *words, node=node)
-
-
-def restarted(cluster, name):
-    number = re.search(r"Submitted batch job (\d+)", sckpt(cluster, "restart", name).stdout)[1]
-    return Job(cluster, int(number), "user1", cluster.home())
 
 
 def test_prune_leaves_what_somebody_waits_for(cluster):

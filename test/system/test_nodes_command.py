@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from conftest import MANY, Job, until
-from test_command import FAILED, said, sckpt
+from conftest import MANY, until
+from test_command import FAILED, restarted, said, sckpt
 from test_nodes import RANK, expect, lines, parts, preempt, submit
 from test_nodes import said as written
 from test_steps import strip_times
@@ -168,11 +168,6 @@ def test_export_import(cluster):
 
 
 # ---- sckpt restart ------------------------------------------------------------------
-
-
-def restarted(cluster, name):
-    text = sckpt(cluster, "restart", name).stdout
-    return Job(cluster, int(re.search(r"Submitted batch job (\d+)", text)[1]), "user1", cluster.home())
 
 
 def test_restart_script(cluster):

@@ -40,9 +40,7 @@ def goes_to_n2(cluster, job, only="ReqNodeList=n2"):
     assert answer(cluster, job, "one") is None
     cluster.ctl(f"scontrol requeuehold {job.number}", user="root")
     until("it to be held", lambda: job.state == ["PENDING"])
-    cluster.ctl(f"scontrol update job {job.number} {only}; "
-                f"scontrol release {job.number}; "
-                f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
+    job.release(only)
 
 
 def test_goes_elsewhere(cluster):
@@ -88,8 +86,7 @@ def test_library(cluster, what):
                 else f"{LIBRARY} is not there") in said
         assert "criu" not in said
         root(cluster, "n2", f"cp -L /usr/lib/x86_64-linux-gnu/libz.so.1 {LIBRARY}")
-        cluster.ctl(f"scontrol release {job.number}; "
-                    f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
+        job.release()
         assert job.finish() == ["COMPLETED"]
         assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
     finally:
@@ -192,8 +189,7 @@ def test_lacks(cluster, lacks):
     assert re.search(text, said), said
     assert "criu" not in said and job.record()["excluded_nodes"] in ("", "n1")
     change(cluster, mend)
-    cluster.ctl(f"scontrol release {job.number}; "
-                f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
+    job.release()
     assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert job.text().splitlines() == [f"line {i}" for i in range(1, MANY + 1)]
 

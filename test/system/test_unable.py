@@ -45,8 +45,7 @@ def test_held(cluster, unable):
     assert f"step {job.number}.batch cannot go on: " in said and text in said
     assert f"the job is held and its checkpoints are kept; when it is mended: scontrol release {job.number}" in said
     root(cluster, "n2", mend)
-    cluster.ctl(f"scontrol release {job.number}; "
-                f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
+    job.release()
     assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert job.text().splitlines() == WHOLE
 
@@ -91,12 +90,10 @@ def test_step_of_several_tasks(cluster, unable):
     until("both to run", lambda: all("line 10\n" in said(t) for t in (0, 1)))
     cluster.ctl(f"scontrol requeuehold {job.number}", user="root")
     until("it to be held", lambda: job.state == ["PENDING"])
-    cluster.ctl(f"scontrol update job {job.number} ReqNodeList=n2; scontrol release {job.number}; "
-                f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
+    job.release("ReqNodeList=n2")
     until("it to be held again", lambda: held(job) and job.record()["restart_cnt"] == 2)
     assert text in said(0)
     root(cluster, "n2", mend)
-    cluster.ctl(f"scontrol release {job.number}; "
-                f"scontrol update job {job.number} StartTime=now+2 || true", user="root")
+    job.release()
     assert job.finish() == ["COMPLETED"] and job.record()["nodes"] == "n2"
     assert [said(t).splitlines() for t in (0, 1)] == [WHOLE, WHOLE]

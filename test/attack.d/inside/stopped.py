@@ -7,29 +7,14 @@ import signal
 import sys
 import time
 
-
-def is_criu(pid):
-    with open(f"/proc/{pid}/status") as f:
-        status = f.read()
-    return status.startswith("Name:\tcriu\n") and f"\nUid:\t{sys.argv[1]}\t" in status
-
-
-def found():
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if is_criu(pid):
-                return int(pid)
-        except OSError:
-            pass
-    return None
-
+import watching
 
 print("ready", flush=True)
 end = time.monotonic() + 120
-while not (criu := found()) and time.monotonic() < end:
+while not (criu := watching.find("criu", sys.argv[1])) and time.monotonic() < end:
     pass
-os.kill(criu, signal.SIGSTOP)
+os.kill(int(criu), signal.SIGSTOP)
 print("stopped", flush=True)
 sys.stdin.readline()
-os.kill(criu, signal.SIGCONT)
+os.kill(int(criu), signal.SIGCONT)
 sys.stdin.read()

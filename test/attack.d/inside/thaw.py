@@ -16,25 +16,18 @@ import sys
 import threading
 import time
 
+import watching
+
 REPAIR = 19
 
 
-def stat(pid):
-    """Name, state, parent."""
-    with open(f"/proc/{pid}/stat") as f:
-        name, _, rest = f.read().partition("(")[2].rpartition(")")
-    return name, *rest.split()[:2]
-
-
 def one(name):
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if stat(pid)[0] == name and os.stat(f"/proc/{pid}/stat") and \
-                    f"\nUid:\t{sys.argv[2]}\t" in open(f"/proc/{pid}/status").read():
-                return pid
-        except OSError:
-            pass
-    return None
+    return watching.find(name, sys.argv[2])
+
+
+def stands(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return "\nState:\tt" in f.read()
 
 
 def wait(what):
@@ -63,7 +56,7 @@ finally:
     os.kill(agent, signal.SIGCONT)
 print("connected", flush=True)
 pid = wait(lambda: one("outside"))
-wait(lambda: stat(pid)[1] == "t")
+wait(lambda: stands(pid))
 
 
 def asks():
@@ -82,7 +75,7 @@ if sys.argv[3] == "criu":
     time.sleep(0.01)
     os.kill(int(criu), signal.SIGKILL)
 else:
-    wait(lambda: its.getsockopt(socket.IPPROTO_TCP, REPAIR) or stat(pid)[1] != "t")
+    wait(lambda: its.getsockopt(socket.IPPROTO_TCP, REPAIR) or not stands(pid))
     # It has its state; and memory comes after that.
     time.sleep(0.005)
     ctypes.CDLL(None).connect(its.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16)

@@ -18,6 +18,19 @@ def until(over, look, uid=0):
                 pass
 
 
+def find(name, uid):
+    """The PID of a process of that name and that user, as a text, or None."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/status") as f:
+                text = f.read()
+        except OSError:
+            continue
+        if text.startswith(f"Name:\t{name}\n") and f"\nUid:\t{uid}\t" in text:
+            return pid
+    return None
+
+
 def status(path):
     """Of a process or thread, by its directory below /proc."""
     with open(path + "/status") as f:
