@@ -624,7 +624,8 @@ static void answer(struct agent *a, int rc, const struct err *e)
 	reap(a);
 	if (rc < 0) {
 		note_refusal(a, e->text);
-		tell(a, CONTROL_REFUSED, 0, e->text);
+		tell(a, a->step.superseded ? CONTROL_SUPERSEDED : CONTROL_REFUSED, 0,
+		     e->text);
 		return;
 	}
 	a->refusal[0] = '\0';

@@ -101,7 +101,7 @@ static int may_save(struct saving *s, struct err *e)
 {
 	int rc = store_may_save(&s->step->store, s->step->spec.restart, e);
 
-	s->superseded = rc > 0;
+	s->superseded = s->step->superseded = rc > 0;
 	return rc ? -1 : 0;
 }
 

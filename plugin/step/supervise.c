@@ -694,6 +694,8 @@ static void on_answer(struct supervisor *s)
 		else
 			on_refused(s, msg.text);
 		break;
+	case CONTROL_SUPERSEDED:
+		end_superseded(s, msg.text);
 	case CONTROL_PASS:
 		on_pass(s, !msg.value);
 		break;

@@ -125,4 +125,10 @@ void start_soon(const struct supervisor *s);
  * node does. */
 void lost(struct supervisor *s, const struct control *msg);
 
+/* ---- superseded.c ------------------------------------------------------------------- */
+
+/* The job goes on elsewhere, as `why` says: ends all that is left of it on this node, and this
+ * process. */
+void __attribute__((noreturn)) end_superseded(struct supervisor *s, const char *why);
+
 #endif
