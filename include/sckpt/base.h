@@ -544,7 +544,7 @@ enum control_kind {
 	CONTROL_SAVED, /* agent: dumped, and durable; `text` "end": it is gone, and `value` is
 			* the generation */
 	CONTROL_REFUSED, /* agent: no dump, `text` says why; it goes on */
-	CONTROL_SUPERSEDED, /* agent: no dump, for the job goes on elsewhere, as `text` says */
+	CONTROL_SUPERSEDED, /* agent: the job goes on on `node`, and this run is over, as `text` says */
 	CONTROL_LOST, /* agent: nothing could be restored, `text` says why; `value`
 		       * is 1 when it may be possible on another node than `node`,
 		       * -1: the step's first node cares for all */
@@ -582,7 +582,7 @@ struct control {
 	 * it took so long; SIZE: it would. */
 	int64_t us;
 	char request[40]; /* STOP: id of the request it answers, or "" */
-	char node[256]; /* LOST */
+	char node[256]; /* LOST, SUPERSEDED */
 	char text[640];
 };
 

@@ -450,10 +450,19 @@ static void say_over(struct agent *a, int status)
 		set_say(&a->step, &o, NULL);
 }
 
+static void tell_superseded(struct agent *a, const char *why)
+{
+	struct control msg = { .kind = CONTROL_SUPERSEDED };
+
+	snprintf(msg.text, sizeof(msg.text), "%s", why);
+	store_superseded(&a->step.store, a->step.spec.restart, msg.node, NULL);
+	control_send(a->step.spec.control, &msg, NULL);
+}
+
 static void __attribute__((noreturn)) ended(struct agent *a, int status)
 {
-	int whole = status ? status : a->linger_status;
-	bool done = is_done(a, whole), other;
+	int whole = status ? status : a->linger_status, other;
+	bool done = is_done(a, whole);
 	struct control keep;
 	struct err e = { "" };
 
@@ -474,9 +483,16 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 	stdio_flush(&a->io, 60000, true);
 	note(a, &(struct event){ .kind = EVENT_END, .status = status });
 	/* Of the run that goes on since, for this one was thought dead. */
-	other = a->step.store.dir >= 0 &&
-		store_superseded(&a->step.store, a->step.spec.restart, NULL, NULL);
+	other = a->step.store.dir >= 0 ?
+			store_superseded(&a->step.store, a->step.spec.restart, NULL, NULL) :
+			0;
 	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
+		/* Its script must not go on with the next line. */
+		if (other > 0 &&
+		    store_may_save(&a->step.store, a->step.spec.restart, &e) > 0) {
+			tell_superseded(a, e.text);
+			_exit(0);
+		}
 		if (!other)
 			clear_store(a, whole, done);
 		tell(a, CONTROL_ENDED, status, "");
@@ -624,8 +640,10 @@ static void answer(struct agent *a, int rc, const struct err *e)
 	reap(a);
 	if (rc < 0) {
 		note_refusal(a, e->text);
-		tell(a, a->step.superseded ? CONTROL_SUPERSEDED : CONTROL_REFUSED, 0,
-		     e->text);
+		if (a->step.superseded)
+			tell_superseded(a, e->text);
+		else
+			tell(a, CONTROL_REFUSED, 0, e->text);
 		return;
 	}
 	a->refusal[0] = '\0';

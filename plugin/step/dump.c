@@ -354,7 +354,12 @@ static int publish(struct saving *s, struct err *e)
 	/* Of a set that is known when it is whole. */
 	s->m.ended = !is_set(s) && settle_end(s);
 	s->m.dump_us = (clock_ns(CLOCK_MONOTONIC) - s->start) / 1000;
-	return generation_publish(&s->step->store, &s->m, e);
+	if (generation_publish(&s->step->store, &s->m, e) == 0)
+		return 0;
+	/* The other may have begun meanwhile. */
+	s->superseded = s->step->superseded =
+		store_superseded(&s->step->store, s->m.run, NULL, NULL) > 0;
+	return -1;
 }
 
 /* In the step's log. At the end no time is left to wait for the disk. */

@@ -10,6 +10,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,23 +22,28 @@
 /* What is forked meanwhile is found the next time. */
 #define ROUNDS_MOST 100
 
-/* The cgroup that all steps of the job have above them here, with a '/' at its end. Where several
- * slurmds share a machine the path has the node's name, too. */
-static char *job_group(uint32_t job)
+/* The group that all steps of the job here are in, with a '/' at its end. It has the job's number
+ * in its name, or (26.05, CgroupJobIdPaths=no) its SLUID; where several slurmds share a machine the
+ * path has the node's name, too. */
+static char *job_group(void)
 {
-	char *text, *end, name[32];
-	size_t n = (size_t)snprintf(name, sizeof(name), "/job_%u/", job);
+	char *text;
 
 	if (file_read(AT_FDCWD, "/proc/self/cgroup", 65536, &text, NULL) < 0)
 		return NULL;
-	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
-		if ((end = strstr(line, name))) {
-			char *path = strchr(strchr(line, ':') + 1, ':') + 1;
+	for (char *rest = text, *line; (line = strsep(&rest, "\n"));) {
+		char *step = NULL, *path;
 
-			end[n] = '\0';
-			memmove(text, path, strlen(path) + 1);
-			return text;
-		}
+		/* The last: Slurm itself may run in a job. */
+		for (char *at = line; (at = strstr(at, "/step_")); at++)
+			step = at;
+		if (!step)
+			continue;
+		step[1] = '\0';
+		path = strchr(strchr(line, ':') + 1, ':') + 1;
+		memmove(text, path, strlen(path) + 1);
+		return text;
+	}
 	free(text);
 	return NULL;
 }
@@ -56,8 +62,18 @@ static bool is_of_job(const char *pid, const char *group)
 	return false;
 }
 
-/* To every process of the job's user in it but this one. Returns how many there were that have not
- * ended: one that was killed is seen until its parent has waited for it. */
+/* One that has ended stays in its group (v2) until its parent has waited for it. */
+static bool has_ended(const char *pid)
+{
+	cleanup_free char *text = NULL;
+	char path[64], *name_end;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+	return file_read(AT_FDCWD, path, 4096, &text, NULL) < 0 ||
+	       !(name_end = strrchr(text, ')')) || !strncmp(name_end, ") Z", 3);
+}
+
+/* To every process of the job's user in it but this one. Returns how many there were. */
 static int signal_all(const char *group, int sig)
 {
 	DIR *dir = opendir("/proc");
@@ -67,9 +83,9 @@ static int signal_all(const char *group, int sig)
 	while (dir && (entry = readdir(dir))) {
 		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? atoi(entry->d_name) : 0;
 
-		/* Of one that has ended the group reads "/", or is that still; then kill(2) does
-		 * no harm. slurmstepd is root's. */
-		if (pid > 0 && pid != getpid() && is_of_job(entry->d_name, group))
+		/* slurmstepd is root's. */
+		if (pid > 0 && pid != getpid() && is_of_job(entry->d_name, group) &&
+		    !has_ended(entry->d_name))
 			found += kill(pid, sig) == 0;
 	}
 	if (dir)
@@ -77,12 +93,25 @@ static int signal_all(const char *group, int sig)
 	return found;
 }
 
-void end_superseded(struct supervisor *s, const char *why)
+/* Nobody may read it any more, and the end does not wait for that. */
+static bool is_heard(void)
 {
-	cleanup_free char *group = job_group(s->spec.job);
+	struct pollfd p = { STDERR_FILENO, POLLOUT, 0 };
 
-	say(SAYS "step %u.%s: %s; it ends here, with all that is left of the job on %s: two copies of one program must not run",
-	    s->spec.job, s->spec.step, why, s->spec.node);
+	return poll(&p, 1, 0) > 0 && p.revents & POLLOUT;
+}
+
+void end_superseded(struct supervisor *s, const struct control *msg)
+{
+	/* A step that a script of the earlier run has begun in the later one's nodes: the others
+	 * of the job here are that one's. */
+	bool alone = !strcmp(msg->node, s->spec.node);
+	cleanup_free char *group = alone ? NULL : job_group();
+
+	if (is_heard())
+		say(SAYS "step %u.%s: %s; it ends here%s: two copies of one program must not run",
+		    s->spec.job, s->spec.step, msg->text,
+		    group ? ", with all that is left of the job on this node" : "");
 	if (group && signal_all(group, SIGSTOP))
 		for (int i = 0; i < ROUNDS_MOST && signal_all(group, SIGKILL); i++)
 			;

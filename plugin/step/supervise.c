@@ -579,6 +579,8 @@ static void on_children(struct supervisor *s)
 				links_ended(&s->links, msg.task, msg.value);
 			} else if (msg.kind == CONTROL_SAVED && was_end(s, &msg)) {
 				saved_and_ended(s, msg.value);
+			} else if (msg.kind == CONTROL_SUPERSEDED) {
+				end_superseded(s, &msg);
 			} else if (msg.kind == CONTROL_LOST) {
 				lost(s, &msg);
 			} else if (msg.kind == CONTROL_EVENT) {
@@ -695,7 +697,7 @@ static void on_answer(struct supervisor *s)
 			on_refused(s, msg.text);
 		break;
 	case CONTROL_SUPERSEDED:
-		end_superseded(s, msg.text);
+		end_superseded(s, &msg);
 	case CONTROL_PASS:
 		on_pass(s, !msg.value);
 		break;

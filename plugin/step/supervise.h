@@ -109,6 +109,8 @@ void wait_for_mail(struct supervisor *s);
 
 /* ---- verdict.c, requeue.c ----------------------------------------------------------- */
 
+/* Where there is no hurry: for ten minutes at most; e only when there was no answer. */
+void ask_until_answered(uint32_t job, struct job_facts *facts, struct err *e);
 /* Looks at the store and tells the plugin's child whether the step is protected,
  * whether there is something to go on from, or that it must not start. True:
  * protected. */
@@ -127,8 +129,8 @@ void lost(struct supervisor *s, const struct control *msg);
 
 /* ---- superseded.c ------------------------------------------------------------------- */
 
-/* The job goes on elsewhere, as `why` says: ends all that is left of it on this node, and this
- * process. */
-void __attribute__((noreturn)) end_superseded(struct supervisor *s, const char *why);
+/* The job goes on elsewhere, as CONTROL_SUPERSEDED says: ends all that is left of it on this node,
+ * and this process. */
+void __attribute__((noreturn)) end_superseded(struct supervisor *s, const struct control *msg);
 
 #endif

@@ -116,7 +116,7 @@ static void comment(struct supervisor *s, const char *text, bool restored)
 	if (!in_child(&s->commenter))
 		return;
 	if (!ending) {
-		job_ask(s->spec.job, &facts, NULL);
+		ask_until_answered(s->spec.job, &facts, NULL);
 		if (restored)
 			note_requeue(s, facts.submitted);
 		if (!facts.answered || !comment_is_free(facts.comment))

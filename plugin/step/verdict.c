@@ -13,7 +13,7 @@
 #define PATIENCE_NS (INT64_C(600) * 1000000000)
 #define PAUSE_S 5
 
-static void ask_until_answered(uint32_t job, struct job_facts *facts, struct err *e)
+void ask_until_answered(uint32_t job, struct job_facts *facts, struct err *e)
 {
 	const int64_t end = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS;
 

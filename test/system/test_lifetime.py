@@ -22,6 +22,7 @@ def test_run_that_was_thought_dead(cluster):
     """Its slurmd is not heard any more, and it itself goes on, and on dumping: what the run that
     took over keeps of its output is that run's alone, and when it hears of that run it ends, and
     its script with it, so that nothing of it ends the other's step when its node is heard again."""
+    cluster.conf("overhead=100\n")
     cluster.script("loop.sh", f"for i in $(seq {LINES}); do echo line $i; {PACE}; done\n")
     script = cluster.script("job.sh", "srun --checkpoint=every=2s ./loop.sh\necho over\n")
     job = cluster.submit(script, options="--requeue -o %N.out -e %N.err")
@@ -34,12 +35,14 @@ def test_run_that_was_thought_dead(cluster):
         until("a checkpoint of the second run",
               lambda: any(p.name.endswith("-1.json") for p in job.manifests("0")), 60)
         until("the first run to be ended", lambda: not any(
-            p[1] == "user1" for p in cluster.ps(first)), 60)
+            p[1] == "user1" for p in cluster.ps(first)), 150)
         before = job.generations("0")[-1]
-        until("two more checkpoints", lambda: job.generations("0")[-1] > before + 1, 60)
+        until("two more checkpoints", lambda: job.generations("0")[-1] > before + 1, 150)
         seen = numbers((job.store("0") / "output.1").read_text())
         assert seen == list(range(1, len(seen) + 1)), seen
-        assert all(line.endswith("whole") for line in job.verify("0")), job.verify("0")
+        # One that is removed meanwhile is not whole.
+        until("whole checkpoints", lambda: all(
+            line.endswith("whole") for line in job.verify("0")))
     finally:
         subprocess.run([str(COMMAND), "join", first], check=True)
     until(f"{first} to be back", lambda: cluster.ctl(
@@ -61,8 +64,8 @@ def ended_job(cluster):
 
 
 def pruned(cluster, *words, node="ctl"):
-    """What nothing was done with for 4 s."""
-    return said(cluster, "prune", "--older-than", "4s", *words, node=node)
+    """What nothing was done with for 15 s."""
+    return said(cluster, "prune", "--older-than", "15s", *words, node=node)
 
 
 def test_prune_leaves_what_somebody_waits_for(cluster):
@@ -79,7 +82,7 @@ def test_prune_leaves_what_somebody_waits_for(cluster):
         assert (job.store() / f"wanted.{new.number}").read_text() == ""
         (job.store() / "wanted.999999").touch()
         (job.store() / "wanted.x").touch()
-        time.sleep(6)
+        time.sleep(20)
         assert pruned(cluster) == []
         for words in ((name,), (job.number,), (f"{name}:1",)):
             refused = sckpt(cluster, "remove", *words, rc=FAILED).stderr
