@@ -548,6 +548,7 @@ time.sleep(600)
 """
 
 
+@contextlib.contextmanager
 def outside(c, mode, take):
     """A dump in which a program is connected to the outside while it is frozen, and not when root looks."""
     c.conf("elevate=tcp\n")
@@ -560,18 +561,20 @@ def outside(c, mode, take):
         take(job)
         said = [p.stdout.readline().strip() for _ in range(2)]
         assert said == ["connected", "done"], said
-        # It is there, or refused.
-        time.sleep(3)
+        yield job, said
         job.cancel()
-    return job, said
 
 
 @attack("a tree that goes on before root's last look at it, because its user has killed criu")
 def thawed(c):
-    with system_log(c) as lines:
+    # So many processes take their time, and it is not to be too late for them.
+    with c.kill_wait(60), system_log(c) as lines:
         # What it has been given for a step that ends, the agent keeps at once.
-        job, said = outside(c, "criu", lambda job: c.ctl(f"scontrol requeue {job.number}"))
-    must_not(job.generations(), "root has sealed what it has not seen")
+        with outside(c, "criu", lambda job: c.ctl(f"scontrol requeue {job.number}")) as (job, said):
+            # It is there, or refused.
+            until("its end", lambda: job.record()["restart_cnt"] == 1 and "COMPLETING" not in job.state)
+        must_not(job.generations(), "root has sealed what it has not seen")
+        job.wait_end()
     assert any("it was let go on before all of it had been looked at" in x for x in lines), (said, lines)
     return lines[0][:150]
 
@@ -580,7 +583,8 @@ def thawed(c):
 def ended(c):
     # On a busy machine it may be broken too late.
     for _ in range(10):
-        job, said = outside(c, "break", lambda job: c.run(NODE, f"sckpt create {job.number}", check=False))
+        with outside(c, "break", lambda job: c.run(NODE, f"sckpt create {job.number}", check=False)) as (job, said):
+            pass
         job.wait_end()
         if job.generations():
             break
@@ -757,14 +761,14 @@ def by_the_agent(c, word, conf="elevate=seccomp\n"):
         c.run(NODE, "touch go")
         until("all to be said", lambda: "said all" in job.text() or "Traceback" in (job.home / "err").read_text(), 120)
         assert "said all" in job.text(), job.text() + (job.home / "err").read_text()
-        until("the broker to be as before", lambda: at_broker(c) == before, 20)
+        until("the broker to be as before", lambda: at_broker(c) == before)
         # The agent is whole, and heard.
         c.run(NODE, f"sckpt create {job.number}")
         assert job.generations() == [1]
         assert at_broker(c) == before
         job.cancel()
         job.wait_end()
-    until("the broker's end", lambda: at_broker(c) == ["0"], 20)
+    until("the broker's end", lambda: at_broker(c) == ["0"])
     said = [x.split(": ", 1) for x in job.text().splitlines() if ": " in x]
     return said, [x.partition("sckpt-broker")[2] for x in lines if "sckpt-broker" in x]
 

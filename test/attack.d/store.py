@@ -51,7 +51,7 @@ def refused(c, job):
 @attack("user1's job goes on from user2's checkpoint (restart=ID, restart-dir=, dir=)")
 def restart_others(c):
     c.shared_store("user-dir=yes\n")
-    theirs = c.saved(wrap="secret=topsecret; sleep 20; echo $secret", store="/shared/ckpt/user2")
+    theirs = c.saved(wrap="secret=topsecret; sleep 300; echo $secret", store="/shared/ckpt/user2")
     said = []
     for option in (f"restart={theirs.number}.batch:1",
                    f"restart={theirs.number}.batch:1,restart-dir=/shared/ckpt/user2",
@@ -74,7 +74,7 @@ def given_away(c, where, job, to):
 @attack("user1 has a copy of user2's checkpoint, and restores it as the own one")
 def copied(c):
     c.shared_store()
-    theirs = c.saved(wrap="secret=topsecret; sleep 20; echo $secret", store="/shared/ckpt/user2")
+    theirs = c.saved(wrap="secret=topsecret; sleep 300; echo $secret", store="/shared/ckpt/user2")
     try:
         given_away(c, "/shared/ckpt/user1/test", theirs.number, theirs.number)
         done = c.run("n1", f"sckpt verify {theirs.number}", check=False)
@@ -322,7 +322,7 @@ def goes_on(c, job, where=""):
         until("the restart", lambda: "cannot go on" in text() or c.restored(new))
         if c.restored(new):
             had = len(text())
-            until("it to say something", lambda: len(text()) > had + 40 or "cannot go on" in text(), 20)
+            until("it to say something", lambda: len(text()) > had + 40 or "cannot go on" in text())
     except AssertionError:
         # It was restored and did nothing: not with its own memory.
         must_not(c.restored(new), "what was restored does nothing")

@@ -40,7 +40,7 @@ slurm_configure() { # NODES WITH_SCKPT
 			JobRequeue=1
 			MpiDefault=none
 			MailProg=/etc/slurm/mail
-			KillWait=$((10 * slow))
+			KillWait=$((30 * slow))
 			MinJobAge=3600
 			SlurmdTimeout=$((15 * slow))
 			BatchStartTimeout=$((10 * slow))

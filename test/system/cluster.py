@@ -151,7 +151,7 @@ class Job:
         until(
             f"job {self.number} to run elsewhere",
             lambda: self.node not in (None, node),
-            60,
+            seconds,
         )
         intruder.cancel()
         return node
@@ -232,9 +232,10 @@ class Cluster:
                 self.run(node, f"mv {path}.real {path}", user="root")
 
     @contextlib.contextmanager
-    def slurmctld_stopped(self):
+    def slurmctld_stopped(self, last="true"):
+        """last: the last command that it hears."""
         pid = self.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
-        self.run("ctl", f"kill -STOP {pid}", user="root")
+        self.run("ctl", f"{last} && kill -STOP {pid}", user="root")
         try:
             yield
         finally:
@@ -314,7 +315,7 @@ class Cluster:
             # Over each other, or ours by name.
             "cut -d' ' -f5 /proc/self/mountinfo | sort | uniq -d; "
             "cut -d' ' -f5 /proc/self/mountinfo | grep sckpt; "
-            "find /sys/fs/cgroup -type d -name 'job_*'", user="root", check=False).stdout
+            "find /sys/fs/cgroup -type d '(' -name 'job_*' -o -name 'step_*' ')'", user="root", check=False).stdout
         return users + found.splitlines()
 
     def conf(self, text):

@@ -63,7 +63,7 @@ FAULTS = {
     "PreemptMode": (slurm("s/^PreemptMode=.*/PreemptMode=CANCEL/",
                           "s/^PreemptMode=.*/PreemptMode=REQUEUE/"),
                     "WARN", "PreemptMode", "what is preempted is not requeued"),
-    "KillWait": (slurm("s/^KillWait=.*/KillWait=3/", "s/^KillWait=.*/KillWait=10/"),
+    "KillWait": (slurm("s/^KillWait=.*/KillWait=3/", "s/^KillWait=.*/KillWait=30/"),
                  "WARN", "KillWait", "and 3 s are hardly enough"),
     "JobRequeue": (slurm("$aJobRequeue=0", "/^JobRequeue=0/d"),
                    "WARN", "JobRequeue", "only requeued if they are submitted with --requeue"),
@@ -152,7 +152,7 @@ def test_nothing_wrong(cluster):
 
 
 def test_fix_prints_lines(cluster):
-    spoil, mend = slurm("s/^KillWait=.*/KillWait=3/", "s/^KillWait=.*/KillWait=10/")
+    spoil, mend = slurm("s/^KillWait=.*/KillWait=3/", "s/^KillWait=.*/KillWait=30/")
     cluster.run("n1", spoil, user="root")
     try:
         assert cluster.run("n1", "sckpt doctor --fix", user="root").stdout == \

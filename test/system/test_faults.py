@@ -126,7 +126,7 @@ def restored(cluster):
 def goes_on(job, lines=10):
     """Its output grows, and nothing of it is missing."""
     n = len(job.text().splitlines())
-    until("progress", lambda: len(job.text().splitlines()) > n + lines, 45)
+    until("progress", lambda: len(job.text().splitlines()) > n + lines)
     got = job.text()[:job.text().rindex("\n")].splitlines()
     assert got == [f"line {i}" for i in range(1, len(got) + 1)]
 
@@ -243,7 +243,7 @@ def test_store_hangs_for_20_s(cluster, faulty):
     assert answer(cluster, job, "first") is None
     faulty.set("hang")
     order(cluster, job, "slow")
-    until("a request that hangs", faulty.seen, 15)
+    until("a request that hangs", faulty.seen)
     begin = time.monotonic()
     goes_on(job, 100)
     assert job.generations() == [1]
@@ -267,7 +267,7 @@ def writing(cluster, script, seconds, options=""):
     with injected(cluster, job, f"fsync:delay_enter={seconds}000000:when=1"):
         order(cluster, job, "late")
         until("it to be written", lambda: '"writing", "request": "late"' in
-              (job.store() / "status.json").read_text(), 20)
+              (job.store() / "status.json").read_text())
         yield job
 
 
@@ -289,12 +289,12 @@ def test_told_to_end_while_it_is_saved(cluster):
     script = "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; sleep 0.1; done\n"
     with writing(cluster, script, 40, "--open-mode=append") as job:
         with stopped(cluster, job):
-            until("the program's handler", (cluster.home() / "told").exists, 20)
+            until("the program's handler", (cluster.home() / "told").exists)
         until("the end", lambda: job.node is None)
     assert "another one was being written when the step was told to end" in (cluster.home() / "err").read_text()
     restored(cluster)
     goes_on(job)
-    # It was still written, or not: SIGKILL comes a second later.
+    # It was still written, or not: SIGKILL comes some seconds later.
     assert job.generations() in ([1], [1, 2])
 
 
@@ -303,7 +303,7 @@ def test_cancelled_while_it_is_saved(cluster):
     script = "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; sleep 0.1; done\n"
     with writing(cluster, script, 40) as job:
         job.cancel()
-        until("the program's handler", (cluster.home() / "told").exists, 20)
+        until("the program's handler", (cluster.home() / "told").exists)
         assert "another one was being written" not in (cluster.home() / "err").read_text()
         assert job.generations() == [1]
     job.wait_end()

@@ -152,8 +152,8 @@ def test_nothing_left_to_go_on_from(cluster):
         if p.suffix == ".pack":
             p.unlink()
     cluster.ctl(f"scontrol release {job.number}")
-    until("the hold", lambda: job.record()["state_reason"] == "JobHeldUser", 40)
-    until("its end", lambda: job.state == ["PENDING"], 30)
+    until("the hold", lambda: job.record()["state_reason"] == "JobHeldUser")
+    until("its end", lambda: job.state == ["PENDING"])
     for g in (1, 2):
         assert re.search(rf"cannot go on: .*generation {g}: \S+\.pack is missing", job.text()), job.text()
     assert job.generations() == [1, 2]

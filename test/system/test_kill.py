@@ -5,6 +5,7 @@ store afterwards is whole, and the job goes on from it with its result right.
 A point is a system call of the agent or of criu (strace kills at the Nth), or
 a moment. By default a part of them is run; --full runs all (CONTRIBUTING.md)."""
 import concurrent.futures
+import math
 import random
 import time
 
@@ -65,13 +66,22 @@ def is_right(job, at_least):
     assert "starts afresh" not in job.text() + (job.home / f"err-{job.number}").read_text()
 
 
-def bring_back(cluster, job):
-    """Slurm's part after the death, and the restore."""
-    def rests():
-        r = job.record()
-        return "COMPLETING" not in r["job_state"] and "RUNNING" not in r["job_state"]
-    until(f"job {job.number} to have ended", rests, 60)
-    if "PENDING" not in job.state:
+def begun(job):
+    """When its run began, or will; a number alone up to 22.05."""
+    at = job.record()["start_time"]
+    return at["number"] if isinstance(at, dict) else at
+
+
+def ended(job, run):
+    state = job.state
+    return "COMPLETING" not in state and ("RUNNING" not in state or begun(job) > run)
+
+
+def bring_back(cluster, job, run=math.inf):
+    """Slurm's part after the death, and the restore. run: when the one began that ended, where the
+    next may run already."""
+    until(f"job {job.number} to have ended", lambda: ended(job, run))
+    if job.state not in (["PENDING"], ["RUNNING"]):
         cluster.ctl(f"scontrol requeue {job.number}", user="root")
     cluster.ctl(f"scontrol update job {job.number} StartTime=now+2", user="root", check=False)
 
@@ -84,6 +94,8 @@ def runs(cluster, job):
 def fire(cluster, job, point, number):
     phase, victim, where = point
     node = job.wait_running()
+    # It begins by itself once more.
+    run = begun(job) if phase == "end" else math.inf
     if phase == "dump" and victim in CALLS:
         # -f: criu and the writing threads too. The call does not happen.
         shell(cluster, job, node,
@@ -116,6 +128,7 @@ def fire(cluster, job, point, number):
                     return "late"
             return None
         until("the restore", hit, 60)
+    return run
 
 
 def series(cluster, mine, killed):
@@ -129,7 +142,7 @@ def series(cluster, mine, killed):
     for number, point in mine:
         before = max(job.generations())
         err.write_text("")
-        fire(cluster, job, point, number)
+        run = fire(cluster, job, point, number)
         # What was killed may still be dying.
         at = len(lines_of(job))
         until("its death or progress", lambda: not runs(cluster, job) or len(lines_of(job)) > at + 5)
@@ -137,12 +150,12 @@ def series(cluster, mine, killed):
             killed["unharmed"] += 1
         else:
             killed["died"] += 1
-            until("the end", lambda: "RUNNING" not in job.state, 60)
+            until("the end", lambda: "RUNNING" not in job.state or begun(job) > run)  # noqa: B023
         found = job.verify()
         assert found and all(l.endswith(" whole") for l in found), (point, found)
         assert int(found[0].split("-")[0]) >= before, (point, found)
         if not runs(cluster, job):
-            bring_back(cluster, job)
+            bring_back(cluster, job, run)
             # Its output is then as it was at the checkpoint.
             until("a new run", lambda: "restored from checkpoint" in err.read_text(), 60)
         is_right(job, 6)

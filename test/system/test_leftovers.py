@@ -27,7 +27,7 @@ def pid_of(cluster, name):
 
 def gone(cluster):
     """Nothing of the step is on the node."""
-    until("the step's end", lambda: cluster.left("n1") == [], 30)
+    until("the step's end", lambda: cluster.left("n1") == [])
 
 
 def next_job_runs(cluster):
@@ -71,7 +71,7 @@ def test_kill_wait_runs_out_in_mid_dump(cluster):
     job = start(cluster, f"{SUBJECT}/ender 30 exit 0")
     cluster.ctl(f"scontrol requeuehold {job.number}")
     until("the kill", lambda: "RUNNING" not in job.state and
-          "COMPLETING" not in job.state, 40)
+          "COMPLETING" not in job.state)
     gone(cluster)
     assert job.generations() == []
     cluster.conf("")
@@ -93,7 +93,7 @@ def test_sigkill_at_any_moment(cluster):
         time.sleep(0.02 + i * 0.05)  # the moment is what varies here
         cluster.run("n1", f"kill -KILL {agent}", user="root", check=False)
         until("the requeue", lambda: "PENDING" in job.state and
-              "COMPLETING" not in job.state, 30)
+              "COMPLETING" not in job.state)
         whole = job.generations()
         if job.store().exists():
             assert job.verify() == [f"{g}-0 whole" for g in reversed(whole)]

@@ -10,12 +10,6 @@ SUBJECT = "/shared/subject"
 LINES = 2000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def long_kill_wait(cluster):
-    with cluster.kill_wait(30):
-        yield
-
-
 def start(cluster, name, options="-w n1", lines=LINES):
     script = cluster.script(f"{name}.sh", f"exec {SUBJECT}/local.py {lines}\n")
     return cluster.submit(script, options=f"--requeue --checkpoint {options}")

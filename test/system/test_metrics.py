@@ -62,7 +62,7 @@ def test_a_job_that_moves(cluster):
 def test_refusals_are_counted(cluster):
     """A dump that is refused, and a checkpoint that is damaged."""
     begin(cluster)
-    job = cluster.submit("--wrap", "exec python3 /shared/subject/pair.py 300",
+    job = cluster.submit("--wrap", "exec python3 /shared/subject/pair.py 100000",
                          options="--requeue --checkpoint")
     node = job.wait_running()
     until("progress", lambda: "round 2\n" in job.text())

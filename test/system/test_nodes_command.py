@@ -28,7 +28,7 @@ def goes_on(job, rank=3):
 
 def test_check(cluster):
     """Each node rehearses its part; the program notices nothing on any of them."""
-    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(600, 'exit 0')}\n")
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(MANY, 'exit 0')}\n")
     job.wait_output("^3 line 10$")
     nodes = names(cluster, job)
     text = sckpt(cluster, "check", job.number).stdout
@@ -56,7 +56,7 @@ def test_check_blocked(cluster, ranks):
     """What is in the way is told of every node that has it, by its name, and of no other."""
     (cluster.home() / "rank.sh").write_text(
         f"case $SLURM_PROCID in {'|'.join(map(str, ranks))}) exec {SUBJECT} io_uring;; esac\n"
-        "for i in $(seq 600); do echo $SLURM_PROCID line $i; sleep 0.1; done\n")
+        f"for i in $(seq {MANY}); do echo $SLURM_PROCID line $i; sleep 0.1; done\n")
     job = cluster.submit(cluster.script("job.sh", "srun -N2 -n2 --checkpoint bash rank.sh\n"),
                          options="--requeue -N2 -n2 -e err")
     job.wait_output("^up " if len(ranks) > 1 else f"^{1 - ranks[0]} line 5$")
@@ -77,7 +77,7 @@ def test_check_blocked(cluster, ranks):
 
 def test_check_of_a_node_that_is_silent(cluster):
     """It is named, and waited for no longer than for a checkpoint."""
-    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(600, 'exit 0')}\n")
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(MANY, 'exit 0')}\n")
     job.wait_output("^3 line 10$")
     node1 = cluster.inside(job.store("0") / "node.1")
     cluster.run("ctl", f"chmod 500 {node1}", user="root")
@@ -94,7 +94,7 @@ def test_check_of_a_node_that_is_silent(cluster):
 
 def test_check_by_itself(cluster):
     """--checkpoint=check: each node tells, 30 s after the start."""
-    job = submit(cluster, f"srun -N2 -n4 --checkpoint=check {RANK.format(900, 'exit 0')}\n")
+    job = submit(cluster, f"srun -N2 -n4 --checkpoint=check {RANK.format(MANY, 'exit 0')}\n")
     nodes = names(cluster, job)
     for node in nodes:
         until("the rehearsal", lambda: f"step {job.number}.0: rehearsal on {node}: it was restored "
@@ -223,7 +223,7 @@ def test_restart_step(cluster):
 
 
 def test_restart_step_elsewhere(cluster):
-    old = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(300, 'exit 0')}\n")
+    old = submit(cluster, f"srun -N2 -n4 --checkpoint {RANK.format(MANY, 'exit 0')}\n")
     old.wait_output("^3 line 15$")
     sckpt(cluster, "create", old.number)
     old.cancel()

@@ -141,7 +141,7 @@ def test_at_the_same_time(cluster):
     p = Program(cluster)
     # Until its supervisor has taken the order: of then the agent waits for some seconds.
     p.begin("until [ -e asked ]; do sleep 0.1; done; "
-            "while [ -e .sckpt/test/$SLURM_JOB_ID/batch/request ]; do sleep 0.1; done; sleep 0.3")
+            "while [ -e .sckpt/test/$SLURM_JOB_ID/batch/request ]; do sleep 0.02; done")
     assert saved(cluster, p.job, "waits") is None
     p.done()
     p.begin("until [ -e refused ]; do sleep 0.1; done")

@@ -122,8 +122,8 @@ def test_store_not_there(cluster):
 
 
 def held(job, *sentences):
-    until("the hold", lambda: job.record()["state_reason"] == "JobHeldUser", 40)
-    until("its end", lambda: job.state == ["PENDING"], 30)
+    until("the hold", lambda: job.record()["state_reason"] == "JobHeldUser")
+    until("its end", lambda: job.state == ["PENDING"])
     # The output file was truncated by the requeue; the words are there.
     for s in sentences:
         assert s in job.text(), job.text()

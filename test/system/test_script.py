@@ -317,16 +317,15 @@ def test_step_that_is_not_protected(cluster):
 def test_step_that_does_not_end(cluster, options, begin):
     """It cannot be dumped and ignores SIGTERM, until it is killed: its script is saved
     all the same, and where it was."""
-    with cluster.kill_wait(30):
-        job = cluster.submit(cluster.script(
-            "job.sh",
-            f"srun {counter('one', 5)}\n"
-            f"srun {options} bash -c '{begin}trap \"\" TERM; echo two >>started; echo two; "
-            "[ \"$SLURM_RESTART_COUNT\" = 1 ] || exec sleep 600'\necho the end $?\n"),
-            options="--requeue --checkpoint")
-        job.wait_output("^two$")
-        job.preempt(seconds=120)
-        assert job.wait_end() == ["COMPLETED"]
+    job = cluster.submit(cluster.script(
+        "job.sh",
+        f"srun {counter('one', 5)}\n"
+        f"srun {options} bash -c '{begin}trap \"\" TERM; echo two >>started; echo two; "
+        "[ \"$SLURM_RESTART_COUNT\" = 1 ] || exec sleep 600'\necho the end $?\n"),
+        options="--requeue --checkpoint")
+    job.wait_output("^two$")
+    job.preempt(seconds=120)
+    assert job.wait_end() == ["COMPLETED"]
     refusal = f"sckpt: no checkpoint of step {job.number}.srun-2: "
     assert [l for l in program_lines(job.text()) if not l.startswith(refusal)] == lines("one", 5) + [
         "two", "sckpt: there is no checkpoint of srun-2: it starts afresh", "two", "the end 0"]

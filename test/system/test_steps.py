@@ -187,10 +187,10 @@ def test_few_descriptors(cluster):
 def test_grace_time(cluster):
     """A step is told at the start of the grace, is saved, and goes on; told
     again at the end, it is saved as it is then."""
-    cluster.ctl("scontrol update PartitionName=low GraceTime=5", user="root")
+    cluster.ctl("scontrol update PartitionName=low GraceTime=20", user="root")
     try:
         script = cluster.script(
-            "job.sh", f"srun --checkpoint {SUBJECT}/ender 45 exit 0\n")
+            "job.sh", f"srun --checkpoint {SUBJECT}/ender 600 exit 0\n")
         job = cluster.submit(script, options="--requeue")
         job.wait_output("^line 10$")
         node = job.node

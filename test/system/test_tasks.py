@@ -300,9 +300,9 @@ def test_on_a_terminal(cluster):
 
 def test_grace_time(cluster):
     """All tasks are told at its begin, are saved once, and go on."""
-    cluster.ctl("scontrol update PartitionName=low GraceTime=5", user="root")
+    cluster.ctl("scontrol update PartitionName=low GraceTime=20", user="root")
     try:
-        job = submit(cluster, SRUN + f"-n 3 -o out.%t {SUBJECT}/ender 45 exit 0\n")
+        job = submit(cluster, SRUN + f"-n 3 -o out.%t {SUBJECT}/ender 600 exit 0\n")
         until("output", lambda: len(lines(cluster, "out.2")) > 10)
         node = job.node
         intruder = cluster.submit("--wrap", "sleep 300", user="user2",

@@ -119,15 +119,12 @@ def slow_supervisor(cluster, job):
 
 def test_slurmctld_down(cluster):
     """While a job is being stopped nobody tells why: it is saved."""
-    with cluster.kill_wait(30):
-        job = start(cluster)
-        with slow_supervisor(cluster, job):
-            cluster.ctl(f"scontrol requeue {job.number}")
-            with cluster.slurmctld_stopped():
-                until("the dump", lambda: job.generations() == [1])
-        assert job.manifest()["reason"] == "a stop, with slurmctld not answering why"
-        until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
-        ends_right(cluster, job)
+    job = start(cluster)
+    with slow_supervisor(cluster, job), cluster.slurmctld_stopped(f"scontrol requeue {job.number}"):
+        until("the dump", lambda: job.generations() == [1])
+    assert job.manifest()["reason"] == "a stop, with slurmctld not answering why"
+    until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
+    ends_right(cluster, job)
 
 
 def test_heterogeneous(cluster):
