@@ -450,12 +450,14 @@ static void say_over(struct agent *a, int status)
 		set_say(&a->step, &o, NULL);
 }
 
-static void tell_superseded(struct agent *a, const char *why)
+static void tell_superseded(struct agent *a)
 {
 	struct control msg = { .kind = CONTROL_SUPERSEDED };
 
-	snprintf(msg.text, sizeof(msg.text), "%s", why);
 	store_superseded(&a->step.store, a->step.spec.restart, msg.node, NULL);
+	snprintf(msg.text, sizeof(msg.text),
+		 "the job goes on on %s since: this run may not save any more",
+		 *msg.node ? msg.node : "another node");
 	control_send(a->step.spec.control, &msg, NULL);
 }
 
@@ -488,9 +490,8 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 			0;
 	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
 		/* Its script must not go on with the next line. */
-		if (other > 0 &&
-		    store_may_save(&a->step.store, a->step.spec.restart, &e) > 0) {
-			tell_superseded(a, e.text);
+		if (other > 0) {
+			tell_superseded(a);
 			_exit(0);
 		}
 		if (!other)
@@ -641,7 +642,7 @@ static void answer(struct agent *a, int rc, const struct err *e)
 	if (rc < 0) {
 		note_refusal(a, e->text);
 		if (a->step.superseded)
-			tell_superseded(a, e->text);
+			tell_superseded(a);
 		else
 			tell(a, CONTROL_REFUSED, 0, e->text);
 		return;

@@ -4,9 +4,7 @@
  * cgroup: a step near its limit must not be killed for its checkpoint.
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cgroup.h"
 #include "step.h"

@@ -115,6 +115,7 @@ void end_superseded(struct supervisor *s, const struct control *msg)
 	if (group && signal_all(group, SIGSTOP))
 		for (int i = 0; i < ROUNDS_MOST && signal_all(group, SIGKILL); i++)
 			;
-	kill(s->agent, SIGKILL);
+	if (!group)
+		kill(s->agent, SIGKILL);
 	end_as(SIGKILL);
 }

@@ -117,7 +117,7 @@ static void comment(struct supervisor *s, const char *text, bool restored)
 		return;
 	if (!ending) {
 		ask_until_answered(s->spec.job, &facts, NULL);
-		if (restored)
+		if (restored && facts.restarts == s->spec.restart)
 			note_requeue(s, facts.submitted);
 		if (!facts.answered || !comment_is_free(facts.comment))
 			_exit(0);

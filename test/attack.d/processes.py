@@ -183,7 +183,7 @@ def no_new_privs(c):
     job = c.saved("user1", wrap=program)
     c.run(NODE, f"sckpt export {job.number} ex && python3 {INSIDE}/forge.py ex bound && sckpt import ex --force")
     c.conf("no-new-privs=always\n")
-    new = int(c.run(NODE, f"sckpt restart {job.number} --force").stdout.split()[-1])
+    new = restart(c, job)
     until("the restore", lambda: c.restored(new))
     out = c.home() / f"slurm-{new}.out"
     had = len(out.read_text().splitlines())

@@ -232,10 +232,9 @@ class Cluster:
                 self.run(node, f"mv {path}.real {path}", user="root")
 
     @contextlib.contextmanager
-    def slurmctld_stopped(self, last="true"):
-        """last: the last command that it hears."""
+    def slurmctld_stopped(self):
         pid = self.run("ctl", "cat /run/slurmctld.pid", user="root").stdout.strip()
-        self.run("ctl", f"{last} && kill -STOP {pid}", user="root")
+        self.run("ctl", f"kill -STOP {pid}", user="root")
         try:
             yield
         finally:

@@ -15,22 +15,24 @@ def test_given_up(cluster):
     script = cluster.script(
         "job.sh", "trap 'echo told >&2' TERM\n"
         f"for i in $(seq {MANY}); do echo line $i; {PACE}; done\n")
-    job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
-    job.wait_output("^line 10$")
-    order(cluster, job, "one")
-    assert answer(cluster, job, "one") is None
-    err = cluster.home() / "err"
-    with injected(cluster, job, "fsync:delay_enter=60000000:when=1"):
-        with stopped(cluster, job):
-            until("its handler", lambda: "told" in err.read_text())
-        # With strace gone the late thread would end its fsync, and the dump; what
-        # is killed in its delay ends when that does.
-        until("the kill", lambda: "COMPLETING" not in job.state, 120)
-    text = err.read_text()
-    assert "no checkpoint of step" in text and "(KillWait=30 s): of " in text, text
-    until("the next run", lambda: job.node and job.record()["restart_cnt"] == 1)
-    assert job.verify() == ["1-0 whole"]
-    assert job.finish() == ["COMPLETED"]
+    with cluster.kill_wait(10):
+        job = cluster.submit(script, options="--requeue --checkpoint -w n1 -e err --open-mode=append")
+        job.wait_output("^line 10$")
+        order(cluster, job, "one")
+        assert answer(cluster, job, "one") is None
+        err = cluster.home() / "err"
+        # It is over long after the kill: that comes KillWait after slurmstepd goes on.
+        with injected(cluster, job, "fsync:delay_enter=40000000:when=1"):
+            with stopped(cluster, job):
+                until("its handler", lambda: "told" in err.read_text())
+            # With strace gone the late thread would end its fsync, and the dump; what
+            # is killed in its delay ends when that does.
+            until("the kill", lambda: "COMPLETING" not in job.state, 120)
+        text = err.read_text()
+        assert "no checkpoint of step" in text and "(KillWait=10 s): of " in text, text
+        until("the next run", lambda: job.node and job.record()["restart_cnt"] == 1)
+        assert job.verify() == ["1-0 whole"]
+        assert job.finish() == ["COMPLETED"]
     assert f"line {MANY}" in job.text()
 
 
@@ -45,7 +47,7 @@ def test_whole_too_late(cluster):
     job.wait_output("^10$")
     meta = f"/home/user1/.sckpt/test/{job.number}/batch/1-0.meta"
     # Less than KillWait is the dump's.
-    with injected(cluster, job, "fsync:delay_enter=28000000:when=1", f"-P {meta}"), stopped(cluster, job):
+    with injected(cluster, job, "fsync:delay_enter=40000000:when=1", f"-P {meta}"), stopped(cluster, job):
         until("its handler", lambda: "told" in (home / "log").read_text())
         assert job.generations() == []
         until("the checkpoint", lambda: job.generations() == [1])
@@ -63,12 +65,12 @@ def test_step_takes_longer_than_its_script_waits(cluster):
     script = cluster.script(
         "job.sh", f"srun bash -c 'echo begun >>started; for i in $(seq {MANY}); do echo line $i; "
         f"{PACE}; done'\necho the end $?\n")
-    with cluster.kill_wait(90):
+    with cluster.kill_wait(60):
         job = cluster.submit(script, options="--requeue --checkpoint -w n1")
         job.wait_output("^line 10$")
         meta = f"/home/user1/.sckpt/test/{job.number}/srun-1/1-0.meta"
-        # 80.5 of the 90 s are the dump's, and the script waits for two thirds of them.
-        with injected(cluster, job, "fsync:delay_enter=65000000:when=1", f"-P {meta}", "srun-1"):
+        # 53.5 of the 60 s are the dump's, and the script waits for two thirds of them.
+        with injected(cluster, job, "fsync:delay_enter=44000000:when=1", f"-P {meta}", "srun-1"):
             cluster.ctl(f"scontrol requeue {job.number}")
             until("the script's checkpoint", lambda: job.generations() == [1], 120)
             assert job.generations("srun-1") == []

@@ -287,7 +287,7 @@ def test_told_to_end_while_it_is_saved(cluster):
     """And the disk takes longer than Slurm waits: the program is told before it is killed, and the
     generation before stays."""
     script = "trap 'touch told' TERM; for ((i = 1; ; i++)); do echo line $i; sleep 0.1; done\n"
-    with writing(cluster, script, 40, "--open-mode=append") as job:
+    with writing(cluster, script, 50, "--open-mode=append") as job:
         with stopped(cluster, job):
             until("the program's handler", (cluster.home() / "told").exists)
         until("the end", lambda: job.node is None)

@@ -81,7 +81,7 @@ def bring_back(cluster, job, run=math.inf):
     """Slurm's part after the death, and the restore. run: when the one began that ended, where the
     next may run already."""
     until(f"job {job.number} to have ended", lambda: ended(job, run))
-    if job.state not in (["PENDING"], ["RUNNING"]):
+    if not {"PENDING", "RUNNING"} & set(job.state):
         cluster.ctl(f"scontrol requeue {job.number}", user="root")
     cluster.ctl(f"scontrol update job {job.number} StartTime=now+2", user="root", check=False)
 

@@ -68,7 +68,7 @@ def test_kill_wait_runs_out_in_mid_dump(cluster):
                     "exec /usr/sbin/criu \"$@\"\n")
     slow.chmod(0o755)
     cluster.conf("criu=/etc/slurm/slow-criu\n")
-    job = start(cluster, f"{SUBJECT}/ender 30 exit 0")
+    job = start(cluster, f"{SUBJECT}/ender 3600 exit 0")
     cluster.ctl(f"scontrol requeuehold {job.number}")
     until("the kill", lambda: "RUNNING" not in job.state and
           "COMPLETING" not in job.state)

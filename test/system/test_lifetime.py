@@ -64,8 +64,8 @@ def ended_job(cluster):
 
 
 def pruned(cluster, *words, node="ctl"):
-    """What nothing was done with for 15 s."""
-    return said(cluster, "prune", "--older-than", "15s", *words, node=node)
+    """What nothing was done with for 8 s."""
+    return said(cluster, "prune", "--older-than", "8s", *words, node=node)
 
 
 def test_prune_leaves_what_somebody_waits_for(cluster):
@@ -82,7 +82,7 @@ def test_prune_leaves_what_somebody_waits_for(cluster):
         assert (job.store() / f"wanted.{new.number}").read_text() == ""
         (job.store() / "wanted.999999").touch()
         (job.store() / "wanted.x").touch()
-        time.sleep(20)
+        time.sleep(10)
         assert pruned(cluster) == []
         for words in ((name,), (job.number,), (f"{name}:1",)):
             refused = sckpt(cluster, "remove", *words, rc=FAILED).stderr

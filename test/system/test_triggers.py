@@ -107,10 +107,10 @@ def test_slurmd_restart(cluster):
 
 @contextlib.contextmanager
 def slow_supervisor(cluster, job):
-    """It hears of its signals 5 s late."""
+    """It hears of its signals 10 s late."""
     find = f"s=$(pgrep -f '^/usr/libexec/sckpt/sckpt-supervise .*job={job.number} '); "
     cluster.run(job.node, find +
-                "setsid strace -qq -p $s -e trace=read -e inject=read:delay_enter=5000000 "
+                "setsid strace -qq -p $s -e trace=read -e inject=read:delay_enter=10000000 "
                 ">/dev/null 2>&1 </dev/null & " + find +
                 "for i in $(seq 6000); do grep -q '^TracerPid:\t[1-9]' /proc/$s/status && exit; "
                 "sleep 0.01; done; exit 1", user="root")
@@ -120,8 +120,12 @@ def slow_supervisor(cluster, job):
 def test_slurmctld_down(cluster):
     """While a job is being stopped nobody tells why: it is saved."""
     job = start(cluster)
-    with slow_supervisor(cluster, job), cluster.slurmctld_stopped(f"scontrol requeue {job.number}"):
-        until("the dump", lambda: job.generations() == [1])
+    node = job.node
+    with slow_supervisor(cluster, job):
+        cluster.ctl(f"scontrol requeue {job.number}")
+        until("SIGTERM", lambda: f"Sent signal 15 to StepId={job.number}.batch" in cluster.log(node))
+        with cluster.slurmctld_stopped():
+            until("the dump", lambda: job.generations() == [1])
     assert job.manifest()["reason"] == "a stop, with slurmctld not answering why"
     until("the next run", lambda: job.record()["restart_cnt"] == 1 and job.node)
     ends_right(cluster, job)
