@@ -89,6 +89,8 @@ int store_claim(const struct store *store, int run, const char *node,
 /* 1: a run after `run` has been claimed; *node (may be NULL) is by whom. */
 int store_superseded(const struct store *store, int run, char node[256],
 		     struct err *e);
+/* The same, and e says so. */
+int store_fenced(const struct store *store, int run, char node[256], struct err *e);
 
 /*
  * May run `run` still save? 0; 1, and e says so: not since a later one has been claimed; -1: it

@@ -450,15 +450,18 @@ static void say_over(struct agent *a, int status)
 		set_say(&a->step, &o, NULL);
 }
 
-static void tell_superseded(struct agent *a)
+/* As store_fenced(). */
+static int tell_superseded(struct agent *a)
 {
 	struct control msg = { .kind = CONTROL_SUPERSEDED };
+	struct err e = { "" };
+	int rc = store_fenced(&a->step.store, a->step.spec.restart, msg.node, &e);
 
-	store_superseded(&a->step.store, a->step.spec.restart, msg.node, NULL);
-	snprintf(msg.text, sizeof(msg.text),
-		 "the job goes on on %s since: this run may not save any more",
-		 *msg.node ? msg.node : "another node");
-	control_send(a->step.spec.control, &msg, NULL);
+	if (rc > 0) {
+		snprintf(msg.text, sizeof(msg.text), "%s", e.text);
+		control_send(a->step.spec.control, &msg, NULL);
+	}
+	return rc;
 }
 
 static void __attribute__((noreturn)) ended(struct agent *a, int status)
@@ -484,21 +487,18 @@ static void __attribute__((noreturn)) ended(struct agent *a, int status)
 		say_over(a, status);
 	stdio_flush(&a->io, 60000, true);
 	note(a, &(struct event){ .kind = EVENT_END, .status = status });
-	/* Of the run that goes on since, for this one was thought dead. */
-	other = a->step.store.dir >= 0 ?
-			store_superseded(&a->step.store, a->step.spec.restart, NULL, NULL) :
-			0;
 	if (a->step.store.dir < 0 || strcmp(a->step.spec.step, "batch")) {
+		other = a->step.store.dir < 0 ? 0 : tell_superseded(a);
 		/* Its script must not go on with the next line. */
-		if (other > 0) {
-			tell_superseded(a);
+		if (other > 0)
 			_exit(0);
-		}
 		if (!other)
 			clear_store(a, whole, done);
 		tell(a, CONTROL_ENDED, status, "");
 		_exit(0);
 	}
+	/* Of the run that goes on since, for this one was thought dead. */
+	other = store_superseded(&a->step.store, a->step.spec.restart, NULL, NULL);
 	if (tell_end(a, status, &keep) == ENDING_TOLD)
 		done = false;
 	if ((end_is_kept(&keep) || (done && has_left(a))) &&
@@ -641,9 +641,7 @@ static void answer(struct agent *a, int rc, const struct err *e)
 	reap(a);
 	if (rc < 0) {
 		note_refusal(a, e->text);
-		if (a->step.superseded)
-			tell_superseded(a);
-		else
+		if (tell_superseded(a) <= 0)
 			tell(a, CONTROL_REFUSED, 0, e->text);
 		return;
 	}

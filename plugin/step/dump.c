@@ -101,7 +101,7 @@ static int may_save(struct saving *s, struct err *e)
 {
 	int rc = store_may_save(&s->step->store, s->step->spec.restart, e);
 
-	s->superseded = s->step->superseded = rc > 0;
+	s->superseded = rc > 0;
 	return rc ? -1 : 0;
 }
 
@@ -357,8 +357,7 @@ static int publish(struct saving *s, struct err *e)
 	if (generation_publish(&s->step->store, &s->m, e) == 0)
 		return 0;
 	/* The other may have begun meanwhile. */
-	s->superseded = s->step->superseded =
-		store_superseded(&s->step->store, s->m.run, NULL, NULL) > 0;
+	s->superseded = store_superseded(&s->step->store, s->m.run, NULL, NULL) > 0;
 	return -1;
 }
 

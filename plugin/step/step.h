@@ -336,7 +336,6 @@ struct step {
 	const char *program; /* the first word of it */
 	struct files_seen seen;
 	int64_t carried; /* bytes of whole directories at the last dump */
-	bool superseded; /* the last dump came to nothing since the job goes on elsewhere */
 	bool told_carry, told_left_out; /* what does not travel, once (carry_dump.c) */
 	struct cost last;
 	int calls; /* of srun by the script, since its first start */

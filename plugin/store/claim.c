@@ -170,20 +170,22 @@ static int refresh(const struct store *store, struct err *e)
 	return 0;
 }
 
-int store_fenced(const struct store *store, int run, struct err *e)
+int store_fenced(const struct store *store, int run, char node[256], struct err *e)
 {
-	char node[256] = "";
-	int rc = store_superseded(store, run, node, e);
+	char by[256] = "";
+	int rc = store_superseded(store, run, by, e);
 
 	if (rc > 0)
 		err_set(e, "the job goes on on %s since: this run may not save any more",
-			*node ? node : "another node");
+			*by ? by : "another node");
+	if (node)
+		memcpy(node, by, sizeof(by));
 	return rc;
 }
 
 int store_may_save(const struct store *store, int run, struct err *e)
 {
-	return refresh(store, e) < 0 ? -1 : store_fenced(store, run, e);
+	return refresh(store, e) < 0 ? -1 : store_fenced(store, run, NULL, e);
 }
 
 int store_claim(const struct store *store, int run, const char *node,

@@ -20,7 +20,4 @@ void claims_free(struct claims *c);
 /* Does a generation count, or was its run superseded when it was published? */
 bool claims_allow(const struct claims *c, struct generation g);
 
-/* As store_superseded(); e says by which node. */
-int store_fenced(const struct store *store, int run, struct err *e);
-
 #endif

@@ -298,7 +298,7 @@ int generation_publish(const struct store *store, const struct manifest *m,
 		return err_set(e, "%s/%s is there already", store->path, json);
 	if (dir_write(store, sealed, seal, false, e) < 0)
 		return -1;
-	if (store_fenced(store, g.run, e))
+	if (store_fenced(store, g.run, NULL, e))
 		goto undo;
 	/* The moment it is there. */
 	if (dir_write(store, json, text, true, e) < 0)
@@ -309,7 +309,7 @@ int generation_publish(const struct store *store, const struct manifest *m,
 	}
 	/* Claimed in between: readers leave it out, and so it goes. From here on
 	 * what it leans on is not swept; before, it may have been. */
-	if (store_fenced(store, g.run, e) || still_there(store, m, e) < 0)
+	if (store_fenced(store, g.run, NULL, e) || still_there(store, m, e) < 0)
 		goto undo;
 	return 0;
 undo:
